@@ -1,0 +1,43 @@
+"""``cflex rerun run.json -o NEW``: turns a run record back into a command line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..core.errors import InputError
+from ..options import command
+from ..options.base import field_extra
+
+
+def rerun_arguments(record_path: str, output: str) -> list[str]:
+    """Command-line arguments that repeat a recorded run into a new output.
+
+    Raises
+    ------
+    InputError
+        If the file is not a run record.
+    """
+    try:
+        with open(record_path, encoding="utf-8") as handle:
+            record: dict[str, Any] = json.load(handle)
+        entry = command(record["command"])
+        values = dict(record["options"])
+    except FileNotFoundError:
+        raise InputError(f"{record_path}: no such file; expected the run.json of a result directory") from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{record_path}: not a run record of cflex ({error}); expected the run.json of a result directory") from None
+    values["output"] = output
+    values["resume"] = values["overwrite"] = False
+    arguments = entry.name.split()
+    positional = []
+    for name, value in values.items():
+        if name not in entry.options.model_fields or value is None or value is False:
+            continue
+        if field_extra(entry.options, name).get("positional"):
+            positional.append(str(value))
+            continue
+        arguments.append("--" + name.replace("_", "-"))
+        if value is not True:
+            arguments.extend(str(item) for item in value) if isinstance(value, list) else arguments.append(str(value))
+    return arguments + positional

@@ -1,0 +1,33 @@
+"""Choice of the device and of the number of threads."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from .errors import InputError
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device.
+
+    Raises
+    ------
+    InputError
+        If a GPU is asked for and absent: a run that was meant for a GPU must not crawl on a CPU unnoticed.
+    """
+    if name == "cpu":
+        return torch.device("cpu")
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda", 0) if available else torch.device("cpu")
+    index = int(name.partition(":")[2] or 0)
+    if index >= available:
+        raise InputError(f"--device {name}: this machine has {available} usable CUDA device(s); use --device cpu or auto, or check the driver and CUDA_VISIBLE_DEVICES")
+    return torch.device("cuda", index)
+
+
+def resolve_threads(threads: int) -> int:
+    """Number of CPU threads: the given one, or all cores that this process may use."""
+    return threads if threads > 0 else len(os.sched_getaffinity(0))

@@ -1,0 +1,1 @@
+"""Files in and out. Torch-free: the Scipion conversion imports from here."""

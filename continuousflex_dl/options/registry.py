@@ -1,0 +1,59 @@
+"""The table of commands: name, option class and one-line summary. Torch-free and cheap to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+
+from .base import Options
+
+
+@dataclass(frozen=True)
+class Command:
+    """One ``cflex`` command.
+
+    Attributes
+    ----------
+    name
+        As typed: ``hemnma`` or, for nested ones, ``deephemnma train``.
+    module
+        Module name below both ``options`` and ``cli`` that declares and runs it.
+    options_class
+        Name of the option class in ``options.<module>``.
+    summary
+        One line for the list of commands.
+    """
+
+    name: str
+    module: str
+    options_class: str
+    summary: str
+
+    @property
+    def options(self) -> type[Options]:
+        """The option class (imported on demand)."""
+        return getattr(import_module(f"{__package__}.{self.module}"), self.options_class)
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("nma", "nma", "NmaOptions", "Normal modes of a structure (elastic network, rotation-translation blocks)."),
+    Command("simulate", "simulate", "SimulateOptions", "Particle images of known conformations, poses, CTF and noise."),
+    Command("hemnma", "hemnma", "HemnmaOptions", "Elastic 3D-to-2D alignment of a reference to every particle image."),
+    Command("space", "space", "SpaceOptions", "Conformational space of a particle set, with an HTML report."),
+    Command("evaluate", "evaluate", "EvaluateOptions", "Compare estimated poses and amplitudes with the truth."),
+    Command("animate", "animate", "AnimateOptions", "Structures along a normal mode or along an axis of a conformational space."),
+)
+
+
+def command(name: str) -> Command:
+    """Look a command up by its name.
+
+    Raises
+    ------
+    KeyError
+        If there is no such command.
+    """
+    for entry in COMMANDS:
+        if entry.name == name:
+            return entry
+    raise KeyError(name)

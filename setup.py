@@ -1,0 +1,51 @@
+"""Installation. Needs nothing but setuptools: the version is read as text, the package is not imported."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"', (HERE / "continuousflex_dl" / "_version.py").read_text(), re.M).group(1)
+
+setup(
+    name="scipion-em-continuousflex-dl",
+    version=VERSION,
+    description="Continuous conformational heterogeneity from cryo-EM particle images: NMA, HEMNMA and deep learning, for Scipion and the shell",
+    long_description=(HERE / "README.rst").read_text(encoding="utf-8"),
+    long_description_content_type="text/x-rst",
+    license="GPL-3.0-or-later",
+    python_requires=">=3.10",
+    packages=find_packages(include=["continuousflex_dl", "continuousflex_dl.*"]),
+    package_data={"continuousflex_dl": ["protocols.conf", "logo.png", "templates/*.json.template"]},
+    install_requires=[
+        "numpy>=1.24",  # arrays; Scipion pins 1.26
+        "scipy>=1.10",  # neighbour search, linear algebra
+        "torch>=2.4,<3",  # projection, derivatives, networks, GPUs
+        "gemmi>=0.6.5",  # PDB and mmCIF
+        "ProDy>=2.4",  # elastic networks and rotation-translation blocks for systems that fit dense matrices
+        "mrcfile>=1.4",  # MRC maps and stacks, memory-mapped
+        "starfile>=0.5",  # RELION STAR
+        "roma>=1.5",  # rotation representations and SO(3) distances
+        "torch-ctf>=0.3",  # contrast transfer function
+        "scikit-learn>=1.3",  # dimension reduction
+        "matplotlib>=3.7",  # pictures of the report, classical viewers
+        "h5py>=3.9",  # conformations per particle
+        "pydantic>=2.5",  # options: declared once, validated
+        "tqdm>=4.60",  # progress bars
+    ],
+    extras_require={
+        "scipion": ["scipion-pyworkflow>=3.11.7,<3.12", "scipion-em>=3.11.1,<3.12"],
+        "trajectories": ["MDAnalysis>=2.6"],  # DCD, XTC, PSF
+        "dev": ["pytest", "hypothesis", "ruff", "mypy", "pre-commit", "torch-fourier-slice"],
+    },
+    entry_points={
+        "console_scripts": ["cflex = continuousflex_dl.cli.main:main"],
+        "pyworkflow.plugin": ["continuousflex_dl = continuousflex_dl"],
+    },
+    classifiers=[
+        "License :: OSI Approved :: GNU General Public License v3 or later (GPLv3+)",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Bio-Informatics",
+    ],
+)
