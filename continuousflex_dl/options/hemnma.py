@@ -12,6 +12,7 @@ class HemnmaOptions(CommonOptions):
 
     particles: str = option(help="Particle images (RELION STAR, cryoSPARC .cs or Xmipp .xmd).", positional=True, metavar="PARTICLES.star", label="Input particles")
     modes: str = option(help="Normal modes of the reference: modes.npz, .nmd, or a ContinuousFlex modes.xmd.", metavar="MODES.npz", label="Normal modes")
+    structure: str | None = option(None, help="Structure that the modes belong to; needed where the modes file holds no coordinates (modes.xmd), checked where it does.", metavar="STRUCTURE", label="Structure", advanced=True)
     use: ModeList = option(help="Mode numbers whose amplitudes are estimated, for example 7,8,9 or 7-12.", label="Modes")
     angular_step: float = option(15.0, help="Step of the grid of orientations of the global search.", unit="degrees", ge=3, le=60, label="Angular step")
     max_shift_px: float | None = option(None, help="Largest in-plane shift searched, along each axis; default: an eighth of the box.", unit="px", ge=0, label="Largest shift")

@@ -1,0 +1,205 @@
+"""Alignment of a block of images: global search, then refinement of ever fewer hypotheses at ever finer resolution."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..imaging.rotations import angle_between, euler_from_rotation, rotation_grid
+from .observation import Observation
+from .reference import Reference
+from .refine import Hypotheses, Refiner
+from .templates import Templates, search, shift_grid
+
+WORKING_BYTES = 48 << 20  # of one refinement chunk: what stays near a core's cache on a CPU
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How thoroughly to search.
+
+    Attributes
+    ----------
+    angular_step
+        Step of the orientation grid, degrees.
+    max_shift_px
+        Largest shift along each axis, px.
+    search_rmsd
+        Expected structural spread, Å RMSD: reach of the deformed templates and width of the amplitude prior.
+    hypotheses
+        Orientations kept from the global search.
+    max_resolution
+        Finest resolution in Å, or None for what box and atoms allow.
+    """
+
+    angular_step: float = 15.0
+    max_shift_px: float = 8.0
+    search_rmsd: float = 4.0
+    hypotheses: int = 64
+    max_resolution: float | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One level of refinement: reference, radius of the disc, iterations, hypotheses kept afterwards."""
+
+    reference: Reference
+    radius: int
+    iterations: int
+    keep: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is known of each image of a block; arrays over images.
+
+    euler_deg (n, 3), shift_angst (n, 2) as rlnOrigin, amplitudes and amplitude_std (n, M), score (n,) normalised
+    correlation, angle_std_deg (n,) and shift_std_angst (n,) per axis, converged (n,) bool.
+    """
+
+    euler_deg: np.ndarray
+    shift_angst: np.ndarray
+    amplitudes: np.ndarray
+    amplitude_std: np.ndarray
+    score: np.ndarray
+    angle_std_deg: np.ndarray
+    shift_std_angst: np.ndarray
+    converged: np.ndarray
+
+
+class Aligner:
+    """Everything about a reference that does not depend on the images: templates and coarser references.
+
+    Parameters
+    ----------
+    reference
+        Atoms with the modes to be used.
+    eigenvalues
+        (M,) of these modes; soft modes are expected to move further.
+    box, pixel_size
+        Of the images, px and Å.
+    settings
+        How thoroughly to search.
+    """
+
+    def __init__(self, reference: Reference, eigenvalues: np.ndarray, box: int, pixel_size: float, settings: Settings):
+        self.reference, self.settings, self.pixel_size = reference, settings, pixel_size
+        length = box * pixel_size
+        nyquist = (box - 1) // 2
+        # beyond this the form factor of an atom is below 5%: nothing to see but noise
+        visible = 0.39 * length / reference.sigma
+        limit = visible if settings.max_resolution is None else length / settings.max_resolution
+        self.radius = max(4, min(nyquist, int(limit)))
+        # templates one step apart must still overlap: features of about the distance that the rim travels in a step
+        travel = max(reference.radius, 10.0) * math.radians(settings.angular_step)
+        self.search_radius = max(4, min(self.radius, int(length / (1.5 * travel))))
+        self.stages = self._stages()
+        self.prior_std = torch.full((reference.n_modes,), settings.search_rmsd * reference.amplitude_unit or math.inf, device=reference.coordinates.device)
+        self.shifts = shift_grid(settings.max_shift_px, max(1.0, box / (5.0 * self.search_radius)))
+        self._eigenvalues = np.asarray(eigenvalues, dtype=np.float64)
+        self.templates: Templates | None = None
+
+    def _stages(self) -> list[Stage]:
+        length_px = self.reference.coordinates.amax() - self.reference.coordinates.amin()
+        del length_px
+        keep = self.settings.hypotheses
+        middle = min(self.radius, int(1.7 * self.search_radius))
+        coarse = self.reference.coarsened(6.0)
+        return [
+            Stage(coarse, self.search_radius, 5, max(1, keep // 2)),
+            Stage(coarse, middle, 6, max(1, keep // 8)),
+            Stage(self.reference.coarsened(3.0), self.radius, 6, max(1, keep // 32)),
+            Stage(self.reference, self.radius, 12, 1),
+        ]
+
+    def conformations(self) -> Tensor:
+        """Amplitudes (K, M) of the templates: rest, and each mode both ways, soft modes further than stiff ones."""
+        modes = self.reference.n_modes
+        reach = self.settings.search_rmsd * self.reference.amplitude_unit
+        softness = np.sqrt(self._eigenvalues[0] / self._eigenvalues) if (self._eigenvalues > 0).all() else np.ones(modes)
+        rows = [np.zeros(modes)]
+        for mode in range(modes):
+            for sign in (1.0, -1.0):
+                row = np.zeros(modes)
+                row[mode] = sign * reach * softness[mode]
+                rows.append(row)
+        return torch.as_tensor(np.array(rows if reach > 0 else rows[:1]), dtype=torch.float32, device=self.reference.coordinates.device)
+
+    def prepare(self, observation: Observation) -> None:
+        """Compute the templates once."""
+        if self.templates is None:
+            disc = observation.disc.inner(self.search_radius)
+            rotations = rotation_grid(self.settings.angular_step)
+            self.templates = Templates.make(self.stages[0].reference, rotations, self.conformations(), disc, self.pixel_size)
+
+    def align(self, observation: Observation) -> Result:
+        """Search and refine a block of images on the disc of radius `self.radius`."""
+        self.prepare(observation)
+        assert_templates = self.templates
+        if assert_templates is None:
+            raise RuntimeError("templates are missing")
+        found = search(assert_templates, observation.inner(self.search_radius), self.shifts, self.settings.hypotheses)
+        images, kept = found.gain.shape
+        index = torch.arange(images, device=found.gain.device).repeat_interleave(kept)
+        h = Hypotheses.start(index, found.rotation.flatten(0, 1), found.shift_px.flatten(0, 1), found.amplitudes.flatten(0, 1))
+        return self.refine(observation, h)
+
+    def refine(self, observation: Observation, h: Hypotheses) -> Result:
+        """Refine hypotheses through all stages and summarise the best of each image."""
+        refiner = None
+        for stage in self.stages:
+            refiner = Refiner(stage.reference, observation.inner(stage.radius), self.prior_std)
+            h = _in_chunks(refiner, h, stage.iterations)
+            h = best_distinct(h, len(observation), stage.keep)
+        if refiner is None:
+            raise RuntimeError("no refinement stage")
+        return self._summarise(refiner, h)
+
+    def _summarise(self, refiner: Refiner, h: Hypotheses) -> Result:
+        order = torch.argsort(h.image)
+        h = h.take(order)
+        parts = [refiner.covariance(h.take(index)) for index in torch.arange(len(h), device=h.image.device).split(_chunk(refiner))]
+        covariance, score, variance = (torch.cat([part[number] for part in parts]) for number in range(3))
+        std = torch.sqrt(torch.diagonal(covariance, dim1=-2, dim2=-1).clamp(min=0)).cpu().numpy()
+        euler = euler_from_rotation(h.rotation)
+        converged = (h.change < 0.5) & torch.isfinite(variance) & (h.shift_px.abs().amax(-1) <= 1.5 * self.settings.max_shift_px + 1)
+        return Result(
+            euler,
+            -h.shift_px.cpu().double().numpy() * self.pixel_size,
+            h.amplitudes.cpu().double().numpy(),
+            std[:, 5:],
+            score.cpu().double().numpy(),
+            np.rad2deg(np.sqrt((std[:, :3] ** 2).mean(-1))),
+            np.sqrt((std[:, 3:5] ** 2).mean(-1)) * self.pixel_size,
+            converged.cpu().numpy(),
+        )
+
+
+def _chunk(refiner: Refiner) -> int:
+    budget = WORKING_BYTES if refiner.filter.device.type == "cpu" else 2 << 30
+    return max(1, budget // refiner.bytes_per_hypothesis)
+
+
+def _in_chunks(refiner: Refiner, h: Hypotheses, iterations: int) -> Hypotheses:
+    index = torch.arange(len(h), device=h.image.device)
+    return Hypotheses.join([refiner.refine(h.take(part), iterations) for part in index.split(_chunk(refiner))])
+
+
+def best_distinct(h: Hypotheses, images: int, keep: int, within_deg: float = 3.0) -> Hypotheses:
+    """The best hypotheses of each image, those that ended in the same orientation counted once."""
+    chosen = []
+    for image in range(images):
+        member = torch.nonzero(h.image == image).flatten()
+        member = member[torch.argsort(h.cost[member], stable=True)]
+        kept: list[int] = []
+        for candidate in member.tolist():
+            if len(kept) == keep:
+                break
+            if not kept or float(angle_between(h.rotation[kept], h.rotation[candidate].expand(len(kept), 3, 3)).min()) > math.radians(within_deg):
+                kept.append(candidate)
+        chosen.extend(kept)
+    return h.take(torch.tensor(chosen, device=h.image.device))

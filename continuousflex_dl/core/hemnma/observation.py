@@ -1,0 +1,45 @@
+"""Images prepared for comparison with models: whitened Fourier coefficients and the filter that models pass through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..imaging.fourier import Disc
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A block of images in Fourier space.
+
+    Attributes
+    ----------
+    disc
+        Frequencies.
+    data
+        (B, F) complex: image coefficients over the noise amplitude; real and imaginary parts have unit variance.
+    transfer
+        (B, F) real: CTF over the same noise amplitude. A model passes through ``transfer * form factor``.
+    pixel_size
+        Å, one for the block.
+    """
+
+    disc: Disc
+    data: Tensor
+    transfer: Tensor
+    pixel_size: float
+
+    def inner(self, radius: int) -> Observation:
+        """The same images at a lower resolution."""
+        disc = self.disc.inner(radius)
+        return Observation(disc, self.data[:, : len(disc)], self.transfer[:, : len(disc)], self.pixel_size)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+def as_real(values: Tensor) -> Tensor:
+    """Complex (..., F) as real (..., 2 F): all real parts, then all imaginary ones."""
+    return torch.cat([values.real, values.imag], dim=-1)

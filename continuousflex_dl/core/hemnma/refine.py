@@ -1,0 +1,249 @@
+"""Joint refinement of pose, shift, scale and mode amplitudes by Levenberg-Marquardt with exact derivatives."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..imaging.gaussian import assemble, form_factor, harmonics
+from ..imaging.rotations import turn
+from .observation import Observation, as_real
+from .reference import Reference
+
+_ROTATION, _SHIFT = slice(0, 3), slice(3, 5)  # then the amplitudes; the scale is the last parameter
+_FIRST_AMPLITUDE = 5
+
+
+@dataclass(frozen=True)
+class Hypotheses:
+    """h possible explanations of images.
+
+    Attributes
+    ----------
+    image
+        (h,) index of the image in its block.
+    rotation
+        (h, 3, 3), x_image = R x_reference.
+    shift_px
+        (h, 2) x, y by which the particle is off the centre, in px (minus the RELION origin).
+    amplitudes
+        (h, M).
+    scale
+        (h,) factor from model to image.
+    cost
+        (h,) half the sum of squared whitened residuals plus the prior; comparable among hypotheses of one image.
+    damping
+        (h,) state of the optimiser.
+    change
+        (h,) predicted gain of the last step, in units of log-likelihood; small at convergence.
+    """
+
+    image: Tensor
+    rotation: Tensor
+    shift_px: Tensor
+    amplitudes: Tensor
+    scale: Tensor
+    cost: Tensor
+    damping: Tensor
+    change: Tensor
+
+    @classmethod
+    def start(cls, image: Tensor, rotation: Tensor, shift_px: Tensor, amplitudes: Tensor) -> Hypotheses:
+        """Hypotheses before any refinement."""
+        zero = torch.zeros(len(image), device=rotation.device)
+        return cls(image, rotation, shift_px, amplitudes, zero + 1, zero + math.inf, zero + 1e-2, zero + math.inf)
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def take(self, index: Tensor) -> Hypotheses:
+        """Some of them."""
+        return Hypotheses(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+    @classmethod
+    def join(cls, parts: list[Hypotheses]) -> Hypotheses:
+        """Several sets as one."""
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Linearisation:
+    """Model and derivatives at some hypotheses: cost (h,), scale (h,), gradient (h, P), curvature (h, P, P)."""
+
+    cost: Tensor
+    scale: Tensor
+    gradient: Tensor
+    curvature: Tensor
+    explained: Tensor  # (h,) normalised correlation of model and image
+
+
+class Refiner:
+    """Refines hypotheses of one reference on one block of images.
+
+    Parameters
+    ----------
+    reference
+        Atoms or blobs.
+    observation
+        Images at the resolution wanted.
+    prior_std
+        (M,) standard deviation of the amplitudes about zero; infinity for no prior.
+    """
+
+    def __init__(self, reference: Reference, observation: Observation, prior_std: Tensor):
+        self.reference = reference
+        self.observation = observation
+        self.prior_precision = prior_std.to(reference.coordinates) ** -2
+        self.filter = observation.transfer * form_factor(observation.disc, reference.sigma, observation.pixel_size)
+        self.power = (observation.data.real**2 + observation.data.imag**2).sum(-1)
+        # amplitudes are refined in units of 1 Å RMSD and angles and shifts in units of similar effect, so that one
+        # damping suits all parameters
+        modes = reference.n_modes
+        radius = max(reference.radius, 1.0)
+        self._units = torch.cat(
+            [
+                torch.full((3,), 1.0 / radius),
+                torch.full((2,), 1.0 / observation.pixel_size),
+                torch.full((modes,), reference.amplitude_unit),
+                torch.ones(1),
+            ]
+        ).to(reference.coordinates)
+
+    @property
+    def bytes_per_hypothesis(self) -> int:
+        """Working memory of one hypothesis, nearly all of it the weighted harmonics."""
+        columns = 2 * (self.observation.disc.radius + 1)
+        return 4 * self.reference.n_atoms * columns * (6 + 2 * self.reference.n_modes)
+
+    def linearise(self, h: Hypotheses) -> Linearisation:
+        """Cost, gradient and Gauss-Newton curvature, all in scaled units (see `_units`)."""
+        model, jacobian = self._model_and_jacobian(h)
+        data = as_real(self.observation.data[h.image])
+        norm = (model**2).sum(-1).clamp(min=1e-30)
+        overlap = (model * data).sum(-1)
+        scale = (overlap / norm).clamp(min=1e-6 * torch.sqrt(self.power[h.image] / norm))
+        residual = data - scale[:, None] * model
+        amplitudes = h.amplitudes
+        cost = 0.5 * (residual**2).sum(-1) + 0.5 * (self.prior_precision * amplitudes**2).sum(-1)
+        jacobian = jacobian * (scale[:, None] * self._units[:-1])[..., None]
+        full = torch.cat([jacobian, model[:, None] * scale[:, None, None]], dim=1)  # scale enters as its logarithm
+        gradient = -(full @ residual[..., None]).squeeze(-1)
+        curvature = full @ full.transpose(-1, -2)
+        unit = self._units[_FIRST_AMPLITUDE:-1]
+        index = torch.arange(_FIRST_AMPLITUDE, _FIRST_AMPLITUDE + len(unit), device=unit.device)
+        gradient[:, index] += self.prior_precision * amplitudes * unit
+        curvature[:, index, index] += self.prior_precision * unit**2
+        return Linearisation(cost, scale, gradient, curvature, overlap / torch.sqrt(norm * self.power[h.image]).clamp(min=1e-30))
+
+    def _model_and_jacobian(self, h: Hypotheses) -> tuple[Tensor, Tensor]:
+        """Whitened model (h, 2F) at scale 1 and its derivatives (h, 5 + M, 2F) by rotation (rad), shift (px), amplitude."""
+        reference, disc = self.reference, self.observation.disc
+        pixel = self.observation.pixel_size
+        rotated = reference.deformed(h.amplitudes) @ h.rotation.transpose(-1, -2) / pixel  # (h, N, 3) px
+        x, y, z = rotated.unbind(-1)
+        motion = torch.einsum("hac,mnc->hamn", h.rotation[:, :2], reference.vectors) / pixel  # (h, 2, M, N)
+        mass = reference.weights
+        # sums over atoms with these weights: 1, X, Y, Z, then dX/dq and dY/dq of every mode
+        sums = torch.cat([torch.stack([torch.ones_like(x), x, y, z], 1), motion.flatten(1, 2)], 1) * mass
+        x_harmonics = harmonics(x + h.shift_px[:, 0, None], disc.radius, disc.box)
+        y_harmonics = harmonics(y + h.shift_px[:, 1, None], disc.radius, disc.box)
+        left = (sums[:, :, None] * y_harmonics[:, None]).flatten(1, 2)
+        products = (left @ x_harmonics.transpose(-1, -2)).unflatten(1, (sums.shape[1], -1))
+        transfer = self.filter[h.image]
+        coefficients = assemble(products, disc) * transfer[:, None]
+        one, by_x, by_y, by_z = (coefficients[:, index] for index in range(4))
+        modes = reference.n_modes
+        q_x, q_y = coefficients[:, 4 : 4 + modes], coefficients[:, 4 + modes :]
+        # moving an atom by dX multiplies its coefficient by -2 pi i kx dX / box
+        slope = torch.tensor(-2j * math.pi / disc.box, dtype=coefficients.dtype, device=coefficients.device)
+        kx, ky = slope * disc.kx, slope * disc.ky
+        derivatives = torch.cat(
+            [
+                torch.stack([-ky * by_z, kx * by_z, ky * by_x - kx * by_y, kx * one, ky * one], 1),
+                kx * q_x + ky * q_y,
+            ],
+            1,
+        )
+        return as_real(one), as_real(derivatives)
+
+    def step(self, h: Hypotheses, here: Linearisation) -> tuple[Hypotheses, Tensor]:
+        """Proposed hypotheses and the predicted decrease of the cost (h,)."""
+        curvature = here.curvature.double()
+        diagonal = torch.diagonal(curvature, dim1=-2, dim2=-1)
+        # the damping acts on the curvature's own diagonal, with a floor for directions that the image does not show
+        floor = diagonal.amax(-1, keepdim=True) * 1e-9 + 1e-12
+        damped = curvature + torch.diag_embed(h.damping.double()[:, None] * diagonal + floor)
+        delta = -torch.linalg.solve(damped, here.gradient.double())
+        limit = torch.ones_like(delta)
+        limit[:, _ROTATION] = 0.3 / self._units[0]
+        limit[:, _SHIFT] = 3.0 / self._units[3]
+        limit[:, _FIRST_AMPLITUDE:-1] = 3.0  # Å RMSD
+        delta = delta * (limit / delta.abs().clamp(min=1e-12)).amin(-1, keepdim=True).clamp(max=1.0)
+        predicted = -(here.gradient.double() * delta).sum(-1) - 0.5 * (delta[:, None] @ curvature @ delta[..., None]).flatten()
+        move = (delta[:, :-1] * self._units[:-1]).to(h.rotation)
+        proposed = replace(
+            h,
+            rotation=turn(h.rotation, move[:, _ROTATION]),
+            shift_px=h.shift_px + move[:, _SHIFT],
+            amplitudes=h.amplitudes + move[:, _FIRST_AMPLITUDE:],
+        )
+        return proposed, predicted.to(h.cost)
+
+    def refine(self, h: Hypotheses, iterations: int, tolerance: float = 1e-2) -> Hypotheses:
+        """Run at most so many iterations; hypotheses whose predicted gain is below `tolerance` (log-likelihood) rest.
+
+        Memory is the caller's business: see `bytes_per_hypothesis`.
+        """
+        here = self.linearise(h)
+        h = replace(h, cost=here.cost, scale=here.scale, damping=torch.full_like(h.cost, 1e-2), change=torch.full_like(h.cost, math.inf))
+        active = torch.arange(len(h), device=h.cost.device)
+        for _ in range(iterations):
+            if not len(active):
+                break
+            now = h.take(active)
+            at = Linearisation(*(getattr(here, name)[active] for name in here.__dataclass_fields__))
+            proposed, predicted = self.step(now, at)
+            there = self.linearise(proposed)
+            accepted = there.cost < now.cost
+            gained = torch.where(accepted, now.cost - there.cost, predicted)
+            damping = torch.where(accepted, now.damping * 0.2, now.damping * 8).clamp(1e-6, 1e6)
+            proposed = replace(proposed, cost=there.cost, scale=there.scale)
+            chosen = Hypotheses(*(_where(accepted, getattr(proposed, name), getattr(now, name)) for name in h.__dataclass_fields__))
+            chosen = replace(chosen, damping=damping, change=torch.maximum(gained, predicted).clamp(min=0))
+            h = Hypotheses(*(getattr(h, name).index_copy(0, active, getattr(chosen, name)) for name in h.__dataclass_fields__))
+            here = Linearisation(
+                *(
+                    getattr(here, name).index_copy(0, active, _where(accepted, getattr(there, name), getattr(at, name)))
+                    for name in here.__dataclass_fields__
+                )
+            )
+            active = active[chosen.change > tolerance]
+        return h
+
+    def covariance(self, h: Hypotheses) -> tuple[Tensor, Tensor, Tensor]:
+        """Covariance of the parameters from the Fisher information, and how well the model explains the image.
+
+        Returns
+        -------
+        (h, 5 + M, 5 + M) covariance of rotation vector (rad), shift (px) and amplitudes (Å), the scale integrated out;
+        (h,) normalised correlation between model and image, 1 = perfect;
+        (h,) estimated variance of the whitened noise, 1 where the noise model fits.
+        """
+        here = self.linearise(h)
+        parameters = here.gradient.shape[-1]
+        freedom = 2 * len(self.observation.disc) - parameters
+        prior = 0.5 * (self.prior_precision * h.amplitudes**2).sum(-1)
+        variance = 2 * (here.cost - prior) / max(freedom, 1)
+        curvature = here.curvature.double()
+        floor = torch.diagonal(curvature, dim1=-2, dim2=-1).amax(-1, keepdim=True) * 1e-12 + 1e-30
+        inverse = torch.linalg.inv(curvature + torch.diag_embed(floor.expand(-1, parameters)))
+        units = self._units[:-1].double()
+        covariance = inverse[:, :-1, :-1] * units[:, None] * units * variance.double()[:, None, None]
+        return covariance, here.explained, variance
+
+
+def _where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    return torch.where(condition.reshape(-1, *[1] * (yes.ndim - 1)), yes, no)

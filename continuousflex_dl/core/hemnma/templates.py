@@ -1,0 +1,125 @@
+"""Global search: every orientation, shift and a few conformations, scored as matrix products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..imaging.fourier import Disc, shift_phase
+from ..imaging.gaussian import form_factor, project
+from .observation import Observation, as_real
+from .reference import Reference
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Projections of deformed references on a grid of orientations.
+
+    Attributes
+    ----------
+    rotations
+        (T, 3, 3).
+    conformations
+        (K, M) amplitudes; the first is the resting reference.
+    coefficients
+        (K, T, 2 F) real and imaginary parts, form factor included, no CTF.
+    power
+        (K, T, F) squared modulus.
+    disc
+        Frequencies.
+    """
+
+    rotations: Tensor
+    conformations: Tensor
+    coefficients: Tensor
+    power: Tensor
+    disc: Disc
+
+    @classmethod
+    def make(cls, reference: Reference, rotations: Tensor, conformations: Tensor, disc: Disc, pixel_size: float) -> Templates:
+        """Project `reference` in every conformation and orientation."""
+        form = form_factor(disc, reference.sigma, pixel_size)
+        rotations = rotations.to(reference.coordinates)
+        coefficients = []
+        for amplitudes in conformations:
+            points = reference.deformed(amplitudes) / pixel_size
+            rows = []
+            for chunk in rotations.split(512):
+                x, y = (torch.einsum("nc,tc->tn", points, chunk[:, axis]) for axis in (0, 1))
+                rows.append(as_real(project(x, y, reference.weights, disc) * form))
+            coefficients.append(torch.cat(rows))
+        stacked = torch.stack(coefficients)
+        real, imaginary = stacked.chunk(2, dim=-1)
+        return cls(rotations, conformations, stacked, real**2 + imaginary**2, disc)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Best templates of each image, best first.
+
+    Attributes
+    ----------
+    rotation
+        (B, H, 3, 3).
+    shift_px
+        (B, H, 2).
+    amplitudes
+        (B, H, M).
+    gain
+        (B, H) log-likelihood gained over no particle at all, at the best scale.
+    """
+
+    rotation: Tensor
+    shift_px: Tensor
+    amplitudes: Tensor
+    gain: Tensor
+
+
+def shift_grid(max_shift_px: float, step_px: float) -> Tensor:
+    """Square grid (S, 2) of shifts from -max to max in px, the centre included."""
+    count = int(max_shift_px // step_px)
+    axis = torch.arange(-count, count + 1) * (max_shift_px / count if count else 0.0)
+    return torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+
+
+def search(templates: Templates, observation: Observation, shifts_px: Tensor, keep: int) -> Candidates:
+    """Score all templates at all shifts and keep the best.
+
+    The score is the likelihood at the best non-negative scale, max(0, <image, model>)^2 / (2 |model|^2): one matrix
+    product for the numerator over images x shifts and templates, one for the norm, in which only the CTF matters.
+
+    Parameters
+    ----------
+    templates
+        On the disc of `observation`.
+    observation
+        B images.
+    shifts_px
+        (S, 2).
+    keep
+        Orientations kept per image, each in its best conformation.
+    """
+    images, count = len(observation), len(templates.rotations)
+    matched = observation.data * observation.transfer  # (B, F)
+    moved = matched[:, None] * shift_phase(observation.disc, -shifts_px.to(matched.real))
+    left = as_real(moved).flatten(0, 1)  # (B S, 2 F)
+    weight = observation.transfer**2
+    best_gain = torch.full((images, count), -1.0, device=left.device)
+    best_shift = torch.zeros(images, count, dtype=torch.long, device=left.device)
+    best_conformation = torch.zeros(images, count, dtype=torch.long, device=left.device)
+    for number, (coefficients, power) in enumerate(zip(templates.coefficients, templates.power, strict=True)):
+        correlation, shift = (left @ coefficients.T).unflatten(0, (images, -1)).max(dim=1)
+        gain = correlation.clamp(min=0) ** 2 / (2 * (weight @ power.T)).clamp(min=1e-30)
+        better = gain > best_gain
+        best_gain = torch.where(better, gain, best_gain)
+        best_shift = torch.where(better, shift, best_shift)
+        best_conformation = torch.where(better, number, best_conformation)
+    gain, chosen = best_gain.topk(min(keep, count), dim=1)
+    return Candidates(
+        templates.rotations[chosen],
+        shifts_px.to(left)[best_shift.gather(1, chosen)],
+        templates.conformations[best_conformation.gather(1, chosen)],
+        gain,
+    )

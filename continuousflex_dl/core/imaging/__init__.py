@@ -1,0 +1,1 @@
+"""Image formation: rotations, CTF, projection of atoms and of volumes, noise, simulation."""
