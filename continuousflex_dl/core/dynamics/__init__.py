@@ -1,0 +1,1 @@
+"""Elastic networks, normal modes and what is measured on them."""

@@ -1,0 +1,1 @@
+"""Atomic and pseudoatomic structures: reading, writing, superposition, ensembles."""
