@@ -1,0 +1,320 @@
+"""Particle files in and out: `read_particles` for STAR, .cs and .xmd, `write_star` for RELION's 3.1 STAR."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from continuousflex_dl.core.errors import InputError
+from continuousflex_dl.core.io import mrc
+from continuousflex_dl.core.io.atomic import atomic_path
+from continuousflex_dl.core.io.cryosparc import read_cs_columns
+from continuousflex_dl.core.io.image_files import ImageLocations, locate_images, relative_names
+from continuousflex_dl.core.io.particle_table import (
+    IMAGE_SIGN,
+    ORIGIN_LABELS,
+    ORIGIN_PX_LABELS,
+    PHASE_FLIPPED,
+    ParticleTable,
+)
+from continuousflex_dl.core.io.star import Text, TextTable, decimals, read_star, shortest, star_bytes
+from continuousflex_dl.core.io.xmd import read_xmd_columns
+
+logger = logging.getLogger(__name__)
+
+_OPTICS_LABELS = (
+    "rlnOpticsGroup rlnOpticsGroupName rlnVoltage rlnSphericalAberration rlnAmplitudeContrast rlnImagePixelSize rlnImageSize "
+    "rlnImageDimensionality rlnCtfDataAreCtfPremultiplied rlnBeamTiltX rlnBeamTiltY rlnOddZernike rlnEvenZernike rlnMagMat00 "
+    "rlnMagMat01 rlnMagMat10 rlnMagMat11"
+).split() + [PHASE_FLIPPED, IMAGE_SIGN]
+_CONFLICT = 0.01  # relative difference of pixel sizes that is worth a warning
+_IDENTITY = 1e-4  # a magnification closer to 1 than this moves the edge of a 500 px box by less than 0.03 px
+
+
+def read_particles(
+    path: str | os.PathLike[str],
+    datadir: str | os.PathLike[str] | None = None,
+    pixel_size: float | None = None,
+    check_images: bool = True,
+    modes: Sequence[int] | None = None,
+) -> ParticleTable:
+    """Read a particle file.
+
+    Parameters
+    ----------
+    path
+        RELION 3.0 to 5 STAR, cryoSPARC .cs, or Xmipp .xmd (also with ContinuousFlex's nmaDisplacements).
+    datadir
+        Where to look for images that are not where the file says; leading parts of their path may be missing there.
+    pixel_size
+        Å; overrides what the file and the image headers say.
+    check_images
+        Check that every image file is there and long enough, and compare its header with the file.
+    modes
+        Mode numbers of nmaDisplacements in an .xmd file; by default 7, 8, ...
+
+    Raises
+    ------
+    InputError
+        For whatever a user must mend, and for what is not supported: beam tilt and other aberrations, anisotropic
+        magnification, CTF-premultiplied images.
+    """
+    path = Path(path)
+    readers = {".star": _read_star_columns, ".cs": read_cs_columns, ".xmd": lambda p: read_xmd_columns(p, modes)}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(
+            f"{path}: found suffix '{path.suffix}', expected .star, .cs or .xmd; give a particle file, not the image stack"
+        )
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give an existing particle file")
+    particles, optics = reader(path)
+    if not len(particles):
+        raise InputError(f"{path}: found no particles, expected at least one; give a file with particles")
+    refuse_unsupported(particles, optics)
+    locations = locate_images(particles, path.parent, datadir, must_exist=check_images)
+    if optics is None:
+        particles, optics = _optics_from_particles(particles, keep=path.suffix.lower() == ".star")
+    if "rlnOpticsGroup" not in particles:
+        particles = particles.with_columns({"rlnOpticsGroup": _only_group(particles, optics)})
+    optics = _with_pixel_size(particles, optics, locations, pixel_size, check_images)
+    table = _with_origins_in_angst(ParticleTable(path, particles, optics, locations))
+    table.validate()
+    return table
+
+
+def write_star(path: str | os.PathLike[str], table: ParticleTable) -> None:
+    """Write a table as RELION 3.1 STAR with image names relative to the file's folder.
+
+    The file appears complete or not at all, holds no date, and carries the columns of the table as they are.
+    """
+    path = Path(path)
+    names = relative_names(table.particles, table.locations, path.parent)
+    if names.dtype.itemsize and (np.char.startswith(names, b'"') | np.char.startswith(names, b"'")).any():
+        logger.warning(
+            "%s: image names hold spaces and are written in quotes; older RELION versions cannot read them", path
+        )
+    particles = replace(table.particles, name="particles").with_columns({"rlnImageName": names})
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(star_bytes([replace(table.optics, name="optics"), particles]))
+
+
+def refuse_unsupported(particles: TextTable, optics: TextTable | None) -> None:
+    """Raise InputError for images that the forward model cannot describe, rather than ignore what the file says."""
+    expected = {"rlnImageDimensionality": 2.0, "rlnMagMat00": 1.0, "rlnMagMat11": 1.0}
+    zero = ("rlnCtfDataAreCtfPremultiplied", "rlnBeamTiltX", "rlnBeamTiltY", "rlnMagMat01", "rlnMagMat10")
+    expected |= dict.fromkeys(zero, 0.0)
+    for block in (particles,) if optics is None else (optics, particles):
+        for label, plain in expected.items():
+            if label in block:
+                tolerance = _IDENTITY if "MagMat" in label else 1e-6
+                _refuse(block, label, np.abs(block.numbers(label) - plain) > tolerance)
+        for label in ("rlnOddZernike", "rlnEvenZernike"):
+            if label in block:
+                _refuse(block, label, np.array([not _all_zero(text) for text in block.text(label)]))
+    if "rlnTomoVisibleFrames" in particles:
+        raise InputError(
+            f"{particles.source}: found _rlnTomoVisibleFrames (tilt-series particles), "
+            "expected single-particle images; project them first"
+        )
+
+
+_MEANING = {
+    "rlnCtfDataAreCtfPremultiplied": ("CTF-premultiplied images", "extract the particles without premultiplication"),
+    "rlnBeamTiltX": (
+        "beam tilt",
+        "extract from images without beam tilt, or set it to 0 if it is negligible at your pixel size",
+    ),
+    "rlnBeamTiltY": (
+        "beam tilt",
+        "extract from images without beam tilt, or set it to 0 if it is negligible at your pixel size",
+    ),
+    "rlnOddZernike": ("asymmetrical aberrations", "remove the column if they are negligible at your pixel size"),
+    "rlnEvenZernike": ("symmetrical aberrations", "remove the column if they are negligible at your pixel size"),
+    "rlnImageDimensionality": ("images that are not two-dimensional", "give 2D particles"),
+}
+
+
+def _refuse(block: TextTable, label: str, bad: NDArray[np.bool_]) -> None:
+    if not bad.any():
+        return
+    row = int(np.argmax(bad))
+    what, fix = _MEANING.get(
+        label,
+        ("anisotropic magnification", "correct the images for it, or set the matrix to 1 0 0 1 if it is negligible"),
+    )
+    raise InputError(f"{block.where(row, label)}: found {block.text(label)[row][:60]}: {what} is not supported; {fix}")
+
+
+def _all_zero(text: str) -> bool:
+    values = text.strip("[]").replace(",", " ").split()
+    try:
+        return all(float(value) == 0 for value in values)
+    except ValueError:
+        return False
+
+
+def _read_star_columns(path: Path) -> tuple[TextTable, TextTable | None]:
+    blocks = read_star(path)
+    particles = blocks.get("particles")
+    if particles is None:
+        particles = next((block for block in blocks.values() if "rlnImageName" in block), None)
+    if particles is None or "rlnImageName" not in particles:
+        names = ", ".join(f"data_{name}" for name in blocks)
+        raise InputError(
+            f"{path}: found no column _rlnImageName (blocks: {names}), expected a particle STAR file; give the particles, not {names}"
+        )
+    optics = blocks.get("optics")
+    if optics is not None and (not len(optics) or "rlnOpticsGroup" not in optics):
+        raise InputError(f"{path}: data_optics has no row with _rlnOpticsGroup, expected one per optics group; add it")
+    if optics is not None and len(np.unique(groups := optics.integers("rlnOpticsGroup"))) != len(groups):
+        raise InputError(f"{path}: data_optics has an _rlnOpticsGroup twice, expected different numbers; renumber them")
+    return particles, optics
+
+
+def _optics_from_particles(particles: TextTable, *, keep: bool) -> tuple[TextTable, TextTable]:
+    """Give RELION 3.0 particles the optics table of 3.1: one group per combination of optics values."""
+    labels = [label for label in _OPTICS_LABELS if label in particles]
+    magnified = [label for label in ("rlnMagnification", "rlnDetectorPixelSize", "rlnPixelSize") if label in particles]
+    code = np.zeros(len(particles), dtype=np.int64)
+    for label in labels + magnified:
+        values, inverse = np.unique(particles.columns[label], return_inverse=True)
+        code = np.unique(code * len(values) + inverse.reshape(-1), return_inverse=True)[1].reshape(-1)
+    _, first, group = np.unique(code, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))  # groups in order of appearance
+    first, group = np.sort(first), rank[group.reshape(-1)]
+    columns = {label: particles.columns[label][first] for label in labels}
+    number = shortest(np.arange(1, len(first) + 1))
+    if "rlnOpticsGroup" in columns and len(np.unique(columns["rlnOpticsGroup"])) != len(first):
+        raise InputError(
+            f"{particles.source}: one _rlnOpticsGroup has different optics values and there is no data_optics; remove _rlnOpticsGroup"
+        )
+    if "rlnOpticsGroup" not in columns:
+        particles = particles.with_columns({"rlnOpticsGroup": number[group]})
+    if not keep:
+        particles = particles.without(label for label in labels if label != "rlnOpticsGroup")
+    names = np.array([b"opticsGroup" + value for value in number.tolist()])
+    named = {
+        "rlnOpticsGroup": columns.pop("rlnOpticsGroup", number),
+        "rlnOpticsGroupName": columns.pop("rlnOpticsGroupName", names),
+    }
+    return particles, TextTable(particles.source, "optics", {**named, **columns})
+
+
+def _only_group(particles: TextTable, optics: TextTable) -> Text:
+    if len(optics) > 1:
+        raise InputError(
+            f"{particles.source}: data_optics has {len(optics)} groups but data_particles has no column _rlnOpticsGroup; add it"
+        )
+    return np.repeat(optics.columns["rlnOpticsGroup"], len(particles))
+
+
+def _with_pixel_size(
+    particles: TextTable, optics: TextTable, locations: ImageLocations, given: float | None, check_images: bool
+) -> TextTable:
+    """Settle rlnImagePixelSize of every optics group: given, else the file's, else the headers'."""
+    table = ParticleTable(particles.source, particles, optics, locations)
+    headers = _headers(table) if check_images else {}
+    if given is not None:
+        if not (np.isfinite(given) and given > 0):
+            raise InputError(f"pixel size: found {given}, expected a positive number of Å; correct --pixel-size")
+        return optics.with_columns({"rlnImagePixelSize": shortest(np.full(len(optics), float(given)))})
+    stated = _stated_pixel_size(table)
+    if stated is None:
+        first = _first_of_groups(table.optics_group, len(optics))
+        found = np.array([_header_pixel_size(locations.stacks[locations.stack_number[row]]) for row in first])
+        if (found[first >= 0] <= 0).any() or (first < 0).all():
+            raise InputError(
+                f"{table.source}: found no pixel size in the file nor in the header of {locations.stacks[0]}, expected _rlnImagePixelSize; give --pixel-size"
+            )
+        found[first < 0] = found[first >= 0][0]
+        return optics.with_columns({"rlnImagePixelSize": shortest(np.round(found, 6))})
+    used = table.numbers("rlnImagePixelSize") if "rlnImagePixelSize" in optics else stated[table.optics_group]
+    _say_conflict(table, used, headers)
+    if "rlnImagePixelSize" in optics:
+        return optics
+    return optics.with_columns({"rlnImagePixelSize": shortest(np.round(stated, 9))})
+
+
+def _stated_pixel_size(table: ParticleTable) -> NDArray[np.float64] | None:
+    """(groups,) Å from the file; None where it says nothing."""
+    particles, optics = table.particles, table.optics
+    if "rlnImagePixelSize" in optics:
+        return optics.numbers("rlnImagePixelSize")
+    values = next((particles.numbers(label) for label in ("rlnImagePixelSize",) if label in particles), None)
+    if values is None and "rlnMagnification" in particles and "rlnDetectorPixelSize" in particles:
+        magnification = particles.numbers("rlnMagnification")
+        if (magnification <= 0).any():
+            row = int(np.argmax(magnification <= 0))
+            raise InputError(
+                f"{particles.where(row, 'rlnMagnification')}: found {magnification[row]:g}, expected a positive number; give --pixel-size"
+            )
+        values = 1e4 * particles.numbers("rlnDetectorPixelSize") / magnification  # detector pixel in µm
+    if values is None and "rlnPixelSize" in particles:
+        values = particles.numbers("rlnPixelSize")
+    if values is None:
+        return None
+    first = _first_of_groups(table.optics_group, len(optics))
+    per_group = values[first]
+    different = np.abs(values - per_group[table.optics_group]) > 1e-6 * np.abs(values)
+    if different.any():
+        row = int(np.argmax(different))
+        raise InputError(
+            f"{particles.source}: row {row + 1}: found pixel size {values[row]:g} Å, unlike others of its optics group; give each its own group"
+        )
+    return per_group
+
+
+def _first_of_groups(group: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
+    """First particle of each group, -1 for a group without particles."""
+    first = np.full(groups, -1, dtype=np.int64)
+    present, index = np.unique(group, return_index=True)
+    first[present] = index
+    return first
+
+
+def _headers(table: ParticleTable) -> dict[int, mrc.MrcHeader]:
+    """Headers of all MRC stacks by stack number; refuses images that are not there."""
+    locations, headers = table.locations, {}
+    last = locations.last_rows()
+    for number, path in enumerate(locations.stacks):
+        if mrc.is_mrc(path) and last[number] >= 0:
+            headers[number] = header = mrc.read_header(path)
+            header.require_section(
+                int(locations.stack_index[last[number]]), table.particles.where(int(last[number]), "rlnImageName")
+            )
+    return headers
+
+
+def _header_pixel_size(path: str) -> float:
+    return mrc.read_header(path).pixel_size if mrc.is_mrc(path) and os.path.isfile(path) else 0.0
+
+
+def _say_conflict(table: ParticleTable, used: NDArray[np.float64], headers: dict[int, mrc.MrcHeader]) -> None:
+    first = _first_of_groups(table.locations.stack_number, len(table.locations.stacks))
+    for number, header in headers.items():
+        stated = used[first[number]]
+        if header.pixel_size > 0 and abs(header.pixel_size - stated) > _CONFLICT * stated:
+            logger.warning(
+                "%s: pixel size %.4f Å, but the header of %s says %.4f Å; using %.4f (give --pixel-size to change it)",
+                table.source, stated, header.path, header.pixel_size, stated,
+            )  # fmt: skip
+            return
+
+
+def _with_origins_in_angst(table: ParticleTable) -> ParticleTable:
+    """Add rlnOriginX/YAngst to files that have rlnOriginX/Y in pixels, also where these stand in a 3.1 file."""
+    particles = table.particles
+    if any(label in particles for label in ORIGIN_LABELS) or not any(label in particles for label in ORIGIN_PX_LABELS):
+        return table
+    angst = {
+        new: decimals(particles.numbers(old) * table.pixel_size)
+        for old, new in zip(ORIGIN_PX_LABELS, ORIGIN_LABELS, strict=True)
+    }
+    return ParticleTable(table.source, particles.with_columns(angst), table.optics, table.locations)
