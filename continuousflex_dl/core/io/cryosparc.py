@@ -1,8 +1,8 @@
 """cryoSPARC .cs files, as the columns of a RELION table.
 
-A .cs file is a NumPy structured array. Conventions (Punjani et al., Nature Methods 14, 290, 2017; as used by cryoDRGN and
-pyem, which agree with each other): ``alignments3D/pose`` is a rotation vector (axis times angle, radians) of the matrix that
-takes the image to the reference, so RELION's matrix is its transpose; ``alignments3D/shift`` is in pixels of
+A .cs file is a NumPy structured array. Conventions (Punjani et al., Nature Methods 14, 290, 2017; cryoDRGN and pyem
+read them alike): ``alignments3D/pose`` is a rotation vector (axis times angle, radians) of the matrix that takes the
+image to the reference, so RELION's matrix is its transpose; ``alignments3D/shift`` is in pixels of
 ``alignments3D/psize_A`` and has the sign of rlnOrigin; angles of the CTF are in radians.
 """
 
@@ -46,7 +46,7 @@ def read_cs_columns(path: Path) -> tuple[TextTable, None]:
         raise InputError(
             f"{path}: found no field blob/path, expected particles with images; put its passthrough file beside it"
         )
-    names = np.char.lstrip(np.char.strip(data["blob/path"].astype(np.bytes_)), b">")
+    names: Text = np.char.lstrip(data["blob/path"].astype(np.bytes_), b"> ")  # '>' stands for the project folder
     columns: dict[str, Text] = {
         "rlnImageName": np.char.add(
             np.char.mod("%06d@", data["blob/idx"].astype(np.int64) + 1).astype(np.bytes_), names
@@ -106,7 +106,8 @@ def _with_passthrough(path: Path, data: dict[str, NDArray]) -> dict[str, NDArray
         if missing.any():
             row = int(np.argmax(missing))
             raise InputError(
-                f"{companion}: has no row with uid {data['uid'][row]} of {path} row {row + 1}; give the passthrough file of the same job"
+                f"{companion}: has no row with uid {data['uid'][row]} of {path} row {row + 1}; give the "
+                "passthrough file of the same job"
             )
         data = data | {name: other[name][place] for name in extra}
         absent = [group for group in absent if not any(name.startswith(f"{group}/") for name in extra)]
@@ -123,7 +124,8 @@ def _ctf(path: Path, data: dict[str, NDArray]) -> dict[str, Text]:
         bad = np.any(values.reshape(len(values), -1) != 0, axis=1)
         row = int(np.argmax(bad))
         raise InputError(
-            f"{path}: row {row + 1}, {field}: found {values[row].tolist()}: {what} is not supported; export particles without it"
+            f"{path}: row {row + 1}, {field}: found {values[row].tolist()}: {what} is not supported; export "
+            "particles without it"
         )
     fields = ("ctf/df2_A", "ctf/df_angle_rad", "ctf/accel_kv", "ctf/cs_mm", "ctf/amp_contrast")
     if lacking := [field for field in fields if field not in data]:

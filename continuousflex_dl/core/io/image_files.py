@@ -36,10 +36,9 @@ class ImageLocations:
     numbered: NDArray[np.bool_]
 
     def take(self, indices: ArrayLike) -> ImageLocations:
-        """Images by 0-based index."""
-        return ImageLocations(
-            self.stacks, self.stack_number[indices], self.stack_index[indices], self.numbered[indices]
-        )
+        """Images by 0-based index or boolean mask."""
+        rows = np.asarray(indices)
+        return ImageLocations(self.stacks, self.stack_number[rows], self.stack_index[rows], self.numbered[rows])
 
     def last_rows(self) -> NDArray[np.int64]:
         """Image with the highest section of each stack, (stacks,); -1 for a stack that no image uses."""
@@ -54,9 +53,9 @@ def locate_images(
 ) -> ImageLocations:
     """Resolve the column rlnImageName.
 
-    A path is tried as absolute, relative to `folder`, to the current folder, under `datadir` (leading parts of the path
-    may be missing there), and at last relative to the folders above `folder`, because RELION, cryoSPARC and Scipion write
-    paths relative to their project.
+    A path is tried as absolute, relative to `folder`, to the current folder, under `datadir` (leading parts of the
+    path may be missing there), and at last relative to the folders above `folder`, because RELION, cryoSPARC and
+    Scipion write paths relative to their project.
 
     Parameters
     ----------
@@ -93,7 +92,8 @@ def locate_images(
         if found is None and must_exist:
             looked = f"{base}, {Path.cwd()}" + (f", {datadir}" if datadir else "")
             raise InputError(
-                f"{particles.where(row, 'rlnImageName')}: no file '{text}' (looked in {looked} and the folders above the particle file); "
+                f"{particles.where(row, 'rlnImageName')}: no file '{text}' (looked in {looked} and the "
+                "folders above the particle file); "
                 "give the folder of the images with --datadir"
             )
         stacks.append(os.path.normpath(found or base / text))

@@ -1,7 +1,7 @@
 """MRC headers and memory maps, and a writer of image stacks (MRC2014; Cheng et al., J. Struct. Biol. 192, 146, 2015).
 
-`mrcfile` reads whole maps well; image stacks need a header that is trusted only as far as the file is long, and thousands
-of files, of which only the first kilobyte is read.
+`mrcfile` reads whole maps well. Particles come in thousands of stacks, of which only the first kilobyte is read at
+first, and whose headers are trusted only as far as the file is long.
 """
 
 from __future__ import annotations
@@ -65,11 +65,13 @@ class MrcHeader:
         """Refuse a 0-based section that is not there; `where` names file, row and column of the reference to it."""
         if index >= self.sections:
             raise InputError(
-                f"{where}: asks for image {index + 1}, but the header of {self.path} says {self.sections} images; give the stack that belongs to this file"
+                f"{where}: asks for image {index + 1}, but the header of {self.path} says {self.sections} "
+                "images; give the stack that belongs to this file"
             )
         if index >= self.stored:
             raise InputError(
-                f"{where}: asks for image {index + 1}, but {self.path} is cut off: {self.stored} of {self.sections} images are there; copy it again"
+                f"{where}: asks for image {index + 1}, but {self.path} is cut off: {self.stored} of "
+                f"{self.sections} images are there; copy it again"
             )
 
 
@@ -98,16 +100,19 @@ def read_header(path: str | os.PathLike[str]) -> MrcHeader:
             f"{path}: found {len(head)} bytes, expected an MRC header of 1024; the file is empty or cut off"
         )
     little = np.frombuffer(head, dtype=HEADER_DTYPE.newbyteorder("<"))[0]
-    order = "<" if 0 <= int(little["mode"]) < 1 << 16 else ">"  # the machine stamp is missing in many files
+    plausible = 0 <= int(little["mode"]) < 1 << 16 and 0 < int(little["nx"]) < 1 << 20
+    order = "<" if plausible else ">"  # the machine stamp is missing in many files
     header = little if order == "<" else np.frombuffer(head, dtype=HEADER_DTYPE.newbyteorder(">"))[0]
     nx, ny, nz, mode, extended = (int(header[name]) for name in ("nx", "ny", "nz", "mode", "nsymbt"))
     if min(nx, ny, nz) < 1 or max(nx, ny) > 1 << 20 or extended < 0:
         raise InputError(
-            f"{path}: found a header with size {nx} x {ny} x {nz}, expected an MRC file; it may be of another format or damaged"
+            f"{path}: found a header with size {nx} x {ny} x {nz}, expected an MRC file; it may be of "
+            "another format or damaged"
         )
     if mode not in _MODES:
         raise InputError(
-            f"{path}: found MRC mode {mode}, expected one of 0 (int8), 1 (int16), 2 (float32), 6 (uint16), 12 (float16); convert it to float32"
+            f"{path}: found MRC mode {mode}, expected one of 0 (int8), 1 (int16), 2 (float32), 6 (uint16), "
+            "12 (float16); convert it to float32"
         )
     dtype = np.dtype(order + _MODES[mode])
     offset = _HEADER_BYTES + extended
@@ -134,7 +139,8 @@ class StackWriter:
         block = block[None] if block.ndim == 2 else block
         if block.shape[1:] != (self._box, self._box) or self.written + len(block) > self._n:
             raise ValueError(
-                f"images of shape {block.shape} do not fit: {self._n - self.written} images of box {self._box} are expected"
+                f"images of shape {block.shape} do not fit: {self._n - self.written} images of box "
+                f"{self._box} are expected"
             )
         if not len(block):
             return

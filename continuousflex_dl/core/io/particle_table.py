@@ -1,7 +1,7 @@
 """The table of particles that every reader gives and every method takes.
 
-The text columns of the file are the only truth: numbers are read from them when they are asked for, and columns that nobody
-touches go from file to file byte for byte. Tables do not change; the ``with_`` methods give new ones.
+The text columns of the file are the only truth: numbers are read from them when they are asked for, and columns that
+nobody touches go from file to file byte for byte. Tables do not change; the ``with_`` methods give new ones.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class CtfParameters:
 
     def take(self, indices: ArrayLike) -> CtfParameters:
         """Images by 0-based index."""
-        return CtfParameters(*(getattr(self, field.name)[indices] for field in fields(self)))
+        rows = np.asarray(indices)
+        return CtfParameters(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 class ParticleTable:
@@ -182,7 +183,8 @@ class ParticleTable:
         if missing.any():
             row = int(np.argmax(missing))
             raise InputError(
-                f"{self.particles.where(row, 'rlnOpticsGroup')}: found group {wanted[row]}, expected one of data_optics "
+                f"{self.particles.where(row, 'rlnOpticsGroup')}: found group {wanted[row]}, expected one of "
+                "data_optics "
                 f"({', '.join(map(str, there.tolist()))}); add it there"
             )
         return group
@@ -194,7 +196,8 @@ class ParticleTable:
         if (values <= 0).any():
             row = int(np.argmax(values <= 0))
             raise InputError(
-                f"{self.optics.where(row, 'rlnImagePixelSize')}: found {values[row]:g}, expected a positive number; give --pixel-size"
+                f"{self.optics.where(row, 'rlnImagePixelSize')}: found {values[row]:g}, expected a positive "
+                "number; give --pixel-size"
             )
         return values[self.optics_group]
 
@@ -229,18 +232,19 @@ class ParticleTable:
         defocus_u = self._numbers("rlnDefocusU")
         if defocus_u is None:
             return None
-        optics = []
-        for label in _OPTICS_OF_CTF:
+        optics: dict[str, Floats] = {}
+        for name, label in zip(("voltage_kv", "cs_mm", "amplitude_contrast"), _OPTICS_OF_CTF, strict=True):
             values = self._numbers(label)
             if values is None:
                 raise InputError(
-                    f"{self.source}: has _rlnDefocusU but no _{label}; add the column to data_optics, or remove the defocus columns"
+                    f"{self.source}: has _rlnDefocusU but no _{label}; add the column to data_optics, or "
+                    "remove the defocus columns"
                 )
-            optics.append(values)
+            optics[name] = values
         defocus_v, angle, phase = (self._numbers(label) for label in _CTF_LABELS[1:])
         zeros = np.zeros(len(self))
         return CtfParameters(
-            *optics,
+            **optics,
             defocus_u_angst=defocus_u,
             defocus_v_angst=defocus_u if defocus_v is None else defocus_v,
             defocus_angle_deg=zeros if angle is None else angle,
@@ -494,7 +498,8 @@ class ParticleTable:
         if bad.any():
             row = int(np.argmax(bad if width is None else bad.any(axis=1)))
             raise NonFiniteError(
-                f"{self.source}: row {row + 1} ({self.image_name[row]}): the new {what} is {array[row]}, expected finite numbers"
+                f"{self.source}: row {row + 1} ({self.image_name[row]}): the new {what} is {array[row]}, "
+                "expected finite numbers"
             )
         return array
 

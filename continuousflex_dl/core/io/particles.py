@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from continuousflex_dl.core.errors import InputError
-from continuousflex_dl.core.io import mrc
 from continuousflex_dl.core.io.atomic import atomic_path
 from continuousflex_dl.core.io.cryosparc import read_cs_columns
-from continuousflex_dl.core.io.image_files import ImageLocations, locate_images, relative_names
+from continuousflex_dl.core.io.image_files import locate_images, relative_names
 from continuousflex_dl.core.io.particle_table import (
     IMAGE_SIGN,
     ORIGIN_LABELS,
@@ -23,17 +22,24 @@ from continuousflex_dl.core.io.particle_table import (
     PHASE_FLIPPED,
     ParticleTable,
 )
+from continuousflex_dl.core.io.pixel_size import settle_pixel_size
 from continuousflex_dl.core.io.star import Text, TextTable, decimals, read_star, shortest, star_bytes
 from continuousflex_dl.core.io.xmd import read_xmd_columns
 
 logger = logging.getLogger(__name__)
 
 _OPTICS_LABELS = (
-    "rlnOpticsGroup rlnOpticsGroupName rlnVoltage rlnSphericalAberration rlnAmplitudeContrast rlnImagePixelSize rlnImageSize "
-    "rlnImageDimensionality rlnCtfDataAreCtfPremultiplied rlnBeamTiltX rlnBeamTiltY rlnOddZernike rlnEvenZernike rlnMagMat00 "
-    "rlnMagMat01 rlnMagMat10 rlnMagMat11"
-).split() + [PHASE_FLIPPED, IMAGE_SIGN]
-_CONFLICT = 0.01  # relative difference of pixel sizes that is worth a warning
+    "rlnOpticsGroup",
+    "rlnOpticsGroupName",
+    "rlnVoltage",
+    "rlnSphericalAberration",
+    "rlnAmplitudeContrast",
+    "rlnImagePixelSize",
+    "rlnImageSize",
+    "rlnImageDimensionality",
+    PHASE_FLIPPED,
+    IMAGE_SIGN,
+)
 _IDENTITY = 1e-4  # a magnification closer to 1 than this moves the edge of a 500 px box by less than 0.03 px
 
 
@@ -70,7 +76,8 @@ def read_particles(
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InputError(
-            f"{path}: found suffix '{path.suffix}', expected .star, .cs or .xmd; give a particle file, not the image stack"
+            f"{path}: found suffix '{path.suffix}', expected .star, .cs or .xmd; give a particle file, not "
+            "the image stack"
         )
     if not path.is_file():
         raise InputError(f"{path}: no such file; give an existing particle file")
@@ -83,7 +90,7 @@ def read_particles(
         particles, optics = _optics_from_particles(particles, keep=path.suffix.lower() == ".star")
     if "rlnOpticsGroup" not in particles:
         particles = particles.with_columns({"rlnOpticsGroup": _only_group(particles, optics)})
-    optics = _with_pixel_size(particles, optics, locations, pixel_size, check_images)
+    optics = settle_pixel_size(ParticleTable(path, particles, optics, locations), pixel_size, check_images)
     table = _with_origins_in_angst(ParticleTable(path, particles, optics, locations))
     table.validate()
     return table
@@ -168,7 +175,8 @@ def _read_star_columns(path: Path) -> tuple[TextTable, TextTable | None]:
     if particles is None or "rlnImageName" not in particles:
         names = ", ".join(f"data_{name}" for name in blocks)
         raise InputError(
-            f"{path}: found no column _rlnImageName (blocks: {names}), expected a particle STAR file; give the particles, not {names}"
+            f"{path}: found no column _rlnImageName (blocks: {names}), expected a particle STAR file; give "
+            f"the particles, not {names}"
         )
     optics = blocks.get("optics")
     if optics is not None and (not len(optics) or "rlnOpticsGroup" not in optics):
@@ -193,7 +201,8 @@ def _optics_from_particles(particles: TextTable, *, keep: bool) -> tuple[TextTab
     number = shortest(np.arange(1, len(first) + 1))
     if "rlnOpticsGroup" in columns and len(np.unique(columns["rlnOpticsGroup"])) != len(first):
         raise InputError(
-            f"{particles.source}: one _rlnOpticsGroup has different optics values and there is no data_optics; remove _rlnOpticsGroup"
+            f"{particles.source}: one _rlnOpticsGroup has different optics values and there is no "
+            "data_optics; remove _rlnOpticsGroup"
         )
     if "rlnOpticsGroup" not in columns:
         particles = particles.with_columns({"rlnOpticsGroup": number[group]})
@@ -210,102 +219,10 @@ def _optics_from_particles(particles: TextTable, *, keep: bool) -> tuple[TextTab
 def _only_group(particles: TextTable, optics: TextTable) -> Text:
     if len(optics) > 1:
         raise InputError(
-            f"{particles.source}: data_optics has {len(optics)} groups but data_particles has no column _rlnOpticsGroup; add it"
+            f"{particles.source}: data_optics has {len(optics)} groups but data_particles has no column "
+            "_rlnOpticsGroup; add it"
         )
     return np.repeat(optics.columns["rlnOpticsGroup"], len(particles))
-
-
-def _with_pixel_size(
-    particles: TextTable, optics: TextTable, locations: ImageLocations, given: float | None, check_images: bool
-) -> TextTable:
-    """Settle rlnImagePixelSize of every optics group: given, else the file's, else the headers'."""
-    table = ParticleTable(particles.source, particles, optics, locations)
-    headers = _headers(table) if check_images else {}
-    if given is not None:
-        if not (np.isfinite(given) and given > 0):
-            raise InputError(f"pixel size: found {given}, expected a positive number of Å; correct --pixel-size")
-        return optics.with_columns({"rlnImagePixelSize": shortest(np.full(len(optics), float(given)))})
-    stated = _stated_pixel_size(table)
-    if stated is None:
-        first = _first_of_groups(table.optics_group, len(optics))
-        found = np.array([_header_pixel_size(locations.stacks[locations.stack_number[row]]) for row in first])
-        if (found[first >= 0] <= 0).any() or (first < 0).all():
-            raise InputError(
-                f"{table.source}: found no pixel size in the file nor in the header of {locations.stacks[0]}, expected _rlnImagePixelSize; give --pixel-size"
-            )
-        found[first < 0] = found[first >= 0][0]
-        return optics.with_columns({"rlnImagePixelSize": shortest(np.round(found, 6))})
-    used = table.numbers("rlnImagePixelSize") if "rlnImagePixelSize" in optics else stated[table.optics_group]
-    _say_conflict(table, used, headers)
-    if "rlnImagePixelSize" in optics:
-        return optics
-    return optics.with_columns({"rlnImagePixelSize": shortest(np.round(stated, 9))})
-
-
-def _stated_pixel_size(table: ParticleTable) -> NDArray[np.float64] | None:
-    """(groups,) Å from the file; None where it says nothing."""
-    particles, optics = table.particles, table.optics
-    if "rlnImagePixelSize" in optics:
-        return optics.numbers("rlnImagePixelSize")
-    values = next((particles.numbers(label) for label in ("rlnImagePixelSize",) if label in particles), None)
-    if values is None and "rlnMagnification" in particles and "rlnDetectorPixelSize" in particles:
-        magnification = particles.numbers("rlnMagnification")
-        if (magnification <= 0).any():
-            row = int(np.argmax(magnification <= 0))
-            raise InputError(
-                f"{particles.where(row, 'rlnMagnification')}: found {magnification[row]:g}, expected a positive number; give --pixel-size"
-            )
-        values = 1e4 * particles.numbers("rlnDetectorPixelSize") / magnification  # detector pixel in µm
-    if values is None and "rlnPixelSize" in particles:
-        values = particles.numbers("rlnPixelSize")
-    if values is None:
-        return None
-    first = _first_of_groups(table.optics_group, len(optics))
-    per_group = values[first]
-    different = np.abs(values - per_group[table.optics_group]) > 1e-6 * np.abs(values)
-    if different.any():
-        row = int(np.argmax(different))
-        raise InputError(
-            f"{particles.source}: row {row + 1}: found pixel size {values[row]:g} Å, unlike others of its optics group; give each its own group"
-        )
-    return per_group
-
-
-def _first_of_groups(group: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
-    """First particle of each group, -1 for a group without particles."""
-    first = np.full(groups, -1, dtype=np.int64)
-    present, index = np.unique(group, return_index=True)
-    first[present] = index
-    return first
-
-
-def _headers(table: ParticleTable) -> dict[int, mrc.MrcHeader]:
-    """Headers of all MRC stacks by stack number; refuses images that are not there."""
-    locations, headers = table.locations, {}
-    last = locations.last_rows()
-    for number, path in enumerate(locations.stacks):
-        if mrc.is_mrc(path) and last[number] >= 0:
-            headers[number] = header = mrc.read_header(path)
-            header.require_section(
-                int(locations.stack_index[last[number]]), table.particles.where(int(last[number]), "rlnImageName")
-            )
-    return headers
-
-
-def _header_pixel_size(path: str) -> float:
-    return mrc.read_header(path).pixel_size if mrc.is_mrc(path) and os.path.isfile(path) else 0.0
-
-
-def _say_conflict(table: ParticleTable, used: NDArray[np.float64], headers: dict[int, mrc.MrcHeader]) -> None:
-    first = _first_of_groups(table.locations.stack_number, len(table.locations.stacks))
-    for number, header in headers.items():
-        stated = used[first[number]]
-        if header.pixel_size > 0 and abs(header.pixel_size - stated) > _CONFLICT * stated:
-            logger.warning(
-                "%s: pixel size %.4f Å, but the header of %s says %.4f Å; using %.4f (give --pixel-size to change it)",
-                table.source, stated, header.path, header.pixel_size, stated,
-            )  # fmt: skip
-            return
 
 
 def _with_origins_in_angst(table: ParticleTable) -> ParticleTable:

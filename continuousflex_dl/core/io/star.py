@@ -85,13 +85,15 @@ class TextTable:
         except ValueError:
             row = next(i for i, value in enumerate(column.tolist()) if not _is_number(value))
             raise InputError(
-                f"{self.where(row, label)}: found '{column[row].decode('utf-8', 'replace')}', expected a number; correct this value"
+                f"{self.where(row, label)}: found '{column[row].decode('utf-8', 'replace')}', expected a "
+                "number; correct this value"
             ) from None
         bad = np.isinf(values) if allow_nan else ~np.isfinite(values)
         if bad.any():
             row = int(np.argmax(bad))
             raise NonFiniteError(
-                f"{self.where(row, label)}: found '{column[row].decode()}', expected a finite number; remove this row or correct the value"
+                f"{self.where(row, label)}: found '{column[row].decode()}', expected a finite number; remove "
+                "this row or correct the value"
             )
         return values
 
@@ -112,7 +114,8 @@ class TextTable:
 
     def take(self, indices: ArrayLike) -> TextTable:
         """Rows by 0-based index."""
-        return TextTable(self.source, self.name, {label: column[indices] for label, column in self.columns.items()})
+        rows = np.asarray(indices)
+        return TextTable(self.source, self.name, {label: column[rows] for label, column in self.columns.items()})
 
     def with_columns(self, new: Mapping[str, Text]) -> TextTable:
         """Replace columns in place, append the ones that are new."""
@@ -136,7 +139,8 @@ def read_star(path: str | os.PathLike[str]) -> dict[str, TextTable]:
 
     Returns
     -------
-    Blocks by name without ``data_`` (an unnamed block is ``""``), in the file's order. A block without ``loop_`` has one row.
+    Blocks by name without ``data_`` (an unnamed block is ``""``), in the file's order; without ``loop_`` they have one
+    row.
 
     Raises
     ------
@@ -189,11 +193,13 @@ class _Parser:
             tokens = _tokens(line)
             if not line.startswith(b"_"):
                 raise self._error(
-                    f"found '{_shown(line)}' in data_{name}, expected '_label value' or 'loop_'; a 'loop_' line may be missing"
+                    f"found '{_shown(line)}' in data_{name}, expected '_label value' or 'loop_'; a 'loop_' "
+                    "line may be missing"
                 )
             if len(tokens) < 2 or tokens[1].startswith(b"#"):
                 raise self._error(
-                    f"found label {_shown(tokens[0])} without a value in data_{name}; a 'loop_' line may be missing before the labels"
+                    f"found label {_shown(tokens[0])} without a value in data_{name}; a 'loop_' line may be "
+                    "missing before the labels"
                 )
             self._add_label(columns, tokens[0], np.array([tokens[1]]))
             self.at += 1
@@ -222,7 +228,8 @@ class _Parser:
                     break
                 if len(tokens) != width:
                     raise self._error(
-                        f"found {len(tokens)} values, expected {width}, one per label of data_{name}; the file may be cut off or a name may hold a space"
+                        f"found {len(tokens)} values, expected {width}, one per label of data_{name}; the "
+                        "file may be cut off or a name may hold a space"
                     )
                 rows.append(tokens)
                 if len(rows) == _ROWS_AT_ONCE:
@@ -271,7 +278,7 @@ def decimals(values: ArrayLike, places: int = 6) -> Text:
 
 
 def shortest(values: ArrayLike) -> Text:
-    """Shortest text that gives back the same numbers in their own precision (float32 or float64); whole numbers plainly."""
+    """Shortest text that gives back the same numbers in their own precision; whole numbers have no decimals."""
     array = np.asarray(values)
     if array.dtype.kind == "f":
         return np.array([repr(v).removesuffix(".0").encode() for v in array.tolist()] if array.dtype == np.float64 else

@@ -1,6 +1,6 @@
 """Xmipp metadata (.xmd), also ContinuousFlex results, as the columns of a RELION table; needs no xmippLib.
 
-Xmipp's angles are RELION's. Its shifts are pixels with the sign of rlnOrigin (Scipion's conversions of both packages agree).
+Xmipp's angles are RELION's. Its shifts are pixels with the sign of rlnOrigin (Scipion converts both alike).
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def read_xmd_columns(path: Path, modes: Sequence[int] | None = None) -> tuple[Te
         if label in table and (bad := table.numbers(label) != plain).any():
             row = int(np.argmax(bad))
             raise InputError(
-                f"{table.where(row, label)}: found {table.text(label)[row]}, only {plain:g} is supported; apply it to the images first"
+                f"{table.where(row, label)}: found {table.text(label)[row]}, only {plain:g} is supported; "
+                "apply it to the images first"
             )
     if "enabled" in table and (disabled := int((table.numbers("enabled") <= 0).sum())):
         logger.warning(
@@ -120,7 +121,8 @@ def _with_ctf_models(table: TextTable) -> TextTable:
         if found is None:
             row = int(np.argmax(inverse.reshape(-1) == i))
             raise InputError(
-                f"{table.where(row, 'ctfModel')}: no file '{text}'; copy it there, or remove the column to go without CTF"
+                f"{table.where(row, 'ctfModel')}: no file '{text}'; copy it there, or remove the column to "
+                "go without CTF"
             )
         model = next(iter(read_star(found).values()))
         values[i] = [model.numbers(label)[0] for label in labels]

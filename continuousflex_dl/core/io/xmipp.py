@@ -62,7 +62,8 @@ def _xmipp_lib(purpose: str) -> ModuleType:
         import xmippLib
     except ImportError:
         raise MissingDependencyError(
-            f"{purpose}: needs the Xmipp bindings (xmippLib), which are not installed; convert the images to MRC, or install pyxmipp3 (pip install pyxmipp3)"
+            f"{purpose}: needs the Xmipp bindings (xmippLib), which are not installed; convert the images to "
+            "MRC, or install pyxmipp3 (pip install pyxmipp3)"
         ) from None
     return xmippLib
 

@@ -13,8 +13,8 @@ from torch import Tensor
 def fourier_crop(images: Tensor, box: int) -> Tensor:
     """Downscale images by keeping their low frequencies.
 
-    Grey values keep their scale (a constant image stays the same constant), and pixel n//2 goes to pixel box//2, for even
-    and odd sizes. Multiply the pixel size by n/box.
+    Grey values keep their scale (a constant image stays the same constant), and pixel n//2 goes to pixel box//2, for
+    even and odd sizes. Multiply the pixel size by n/box.
 
     Parameters
     ----------

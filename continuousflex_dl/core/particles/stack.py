@@ -110,7 +110,8 @@ class ImageStack:
         unnumbered = (locations.stack_number == number) & ~locations.numbered if not locations.numbered.all() else None
         if header.sections > 1 and unnumbered is not None and unnumbered.any():
             raise InputError(
-                f"{self._where(int(np.argmax(unnumbered)))}: {header.path} holds {header.sections} images, expected one; "
+                f"{self._where(int(np.argmax(unnumbered)))}: {header.path} holds {header.sections} images, "
+                "expected one; "
                 "name an image as N@file"
             )
         return header.ny, header.nx
