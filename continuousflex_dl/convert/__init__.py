@@ -1,0 +1,34 @@
+"""Scipion objects to plain files and back. Knows pwem and the file formats; never torch."""
+
+from .alignment import matrix_from_pose, pose_from_matrix
+from .modes import ModesInput, mode_numbers, prepare_modes, read_modes, write_modes_folder
+from .particles import (
+    ConversionError,
+    amplitudes_of,
+    mode_numbers_of,
+    new_particles,
+    particle_updates,
+    set_amplitudes,
+    write_particles,
+)
+from .results import Space, read_modes_file, read_space
+
+__all__ = [
+    "ConversionError",
+    "ModesInput",
+    "Space",
+    "amplitudes_of",
+    "matrix_from_pose",
+    "mode_numbers",
+    "mode_numbers_of",
+    "new_particles",
+    "particle_updates",
+    "pose_from_matrix",
+    "prepare_modes",
+    "read_modes",
+    "read_modes_file",
+    "read_space",
+    "set_amplitudes",
+    "write_modes_folder",
+    "write_particles",
+]

@@ -1,0 +1,8 @@
+"""Scipion protocols: form, validation, steps and outputs around ``cflex`` commands."""
+
+from .protocol_hemnma import CflexProtHEMNMA
+from .protocol_nma import CflexProtNMA
+from .protocol_simulate import CflexProtSimulate
+from .protocol_space import CflexProtSpace
+
+__all__ = ["CflexProtHEMNMA", "CflexProtNMA", "CflexProtSimulate", "CflexProtSpace"]

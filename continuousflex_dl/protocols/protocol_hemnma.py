@@ -1,0 +1,151 @@
+"""Elastic 3D-to-2D alignment of a reference to every particle image."""
+
+from __future__ import annotations
+
+import enum
+
+import numpy as np
+from pwem.objects import ParticleFlex, SetOfParticlesFlex
+from pyworkflow import BETA
+
+from ..constants import PARTICLES_FILE, PROGRAM_HEMNMA
+from ..convert import particle_updates, write_particles
+from .base import CflexProtocol
+from .modes_input import ModesInputMixin
+from .particles_input import ParticlesInputMixin
+
+
+class CflexHEMNMAOutputs(enum.Enum):
+    """Outputs of the protocol."""
+
+    outputParticles = SetOfParticlesFlex
+
+
+class CflexProtHEMNMA(ModesInputMixin, ParticlesInputMixin, CflexProtocol):
+    """Finds the conformation and the pose of the particle in every image (HEMNMA).
+
+    The reference structure is moved along the chosen normal modes and projected, and pose, shift and amplitudes are
+    refined until the projection fits the image. The amplitudes span the conformational space of the particles.
+    """
+
+    _label = "hemnma"
+    _devStatus = BETA
+    _possibleOutputs = CflexHEMNMAOutputs
+    COMMAND = "hemnma"
+    FORM = (
+        "use", "angular_step", "max_shift_px", "symmetry", "ctf", "initial_poses", "local_range", "local_shift",
+        "search_rmsd", "hypotheses", "max_resolution", "batch_size", "seed",
+    )  # fmt: skip
+
+    def _defineParams(self, form):
+        self._addGpuParams(form)
+        form.addSection(label="Input")
+        self._addParticlesParam(form)
+        self._addModesParam(form)
+        self._addOptions(form, "use", "ctf")
+        form.addSection(label="Alignment")
+        self._addOptions(
+            form, "initial_poses", "angular_step", "max_shift_px", "local_range", "local_shift", "symmetry",
+            "search_rmsd", "hypotheses", "max_resolution", "batch_size", "seed",
+            angular_step={"condition": "not initialPoses"},
+            max_shift_px={"condition": "not initialPoses"},
+            symmetry={"condition": "not initialPoses"},
+            local_range={"condition": "initialPoses"},
+            local_shift={"condition": "initialPoses"},
+        )  # fmt: skip
+        form.addParallelSection(threads=4, mpi=0)
+
+    # ---------------------------------------------------------------- steps
+
+    def _insertAllSteps(self):
+        self._insertFunctionStep(
+            self.convertInputStep,
+            self.inputParticles.get().getObjId(),
+            self.inputModes.get().getObjId(),
+            needsGPU=False,
+        )
+        self._insertFunctionStep(self.runStep, self._formValues(), needsGPU=self._onGpu())
+        self._insertFunctionStep(self.createOutputStep, needsGPU=False)
+
+    def convertInputStep(self, _particlesId, _modesId):
+        write_particles(self.inputParticles.get(), self._inputPath(PARTICLES_FILE))
+        self._modesFiles()
+        return [self._inputPath(PARTICLES_FILE)]
+
+    def runStep(self, values):
+        self._runCommand({"particles": self._inputPath(PARTICLES_FILE), **self._modesFiles()}, values)
+        return [self._resultPath(PARTICLES_FILE)]
+
+    def createOutputStep(self):
+        particles = self.inputParticles.get()
+        output = self._newFlexSet(particles, PROGRAM_HEMNMA)
+        update = particle_updates(self._resultPath(PARTICLES_FILE), particles.getSamplingRate(), program=PROGRAM_HEMNMA)
+        converged, scores = 0, []
+        for item in particles.iterItems():
+            flexible = ParticleFlex(progName=PROGRAM_HEMNMA)
+            flexible.copy(item)
+            update(flexible)
+            converged += bool(flexible._cflexConverged.get()) if hasattr(flexible, "_cflexConverged") else 1
+            if hasattr(flexible, "_cflexScore"):
+                scores.append(flexible._cflexScore.get())
+            output.append(flexible)
+        output.setAlignmentProj()
+        self._defineOutputs(**{CflexHEMNMAOutputs.outputParticles.name: output})
+        self._defineTransformRelation(self.inputParticles, output)
+        self._defineSourceRelation(self.inputModes, output)
+        summary = f"*{output.getSize()}* particles aligned on modes {self.modeList.get()}, {converged} converged"
+        if scores:
+            summary += f"; median score {float(np.nanmedian(scores)):.3f}"
+        self.summaryVar.set(summary + ".")
+
+    # ---------------------------------------------------------------- information
+
+    def _validate(self):
+        errors = self._optionErrors() + self._gpuErrors() + self._modeErrors() + self._particleErrors()
+        particles = self.inputParticles.get()
+        if particles is None:
+            return errors
+        if self.initialPoses.get() and not particles.hasAlignmentProj():
+            errors.append("The particles have no 3D poses to start from; set 'Start from given poses' to No")
+        ctf = self.getEnumText("ctf")
+        if ctf in ("model", "flipped") and not particles.hasCTF():
+            errors.append(f"The particles have no CTF, so CTF '{ctf}' is not possible; take 'auto' or 'none'")
+        if particles.isAmplitudeCorrected() and ctf != "none":
+            errors.append(
+                "The images are CTF-corrected in amplitude, which the model does not describe; take CTF 'none'"
+            )
+        return errors
+
+    def _warnings(self):
+        particles = self.inputParticles.get()
+        warnings = []
+        if particles is not None and not particles.hasCTF():
+            warnings.append("The particles have no CTF: the reference is compared without one.")
+        if particles is not None and self.inputModes.get() is not None:
+            from ..convert import read_modes
+
+            wanted = self._options().use if self._options() else ()
+            poor = [m.number for m in read_modes(self.inputModes.get()) if m.number in wanted and not m.enabled]
+            if poor:
+                warnings.append(
+                    f"Mode {', '.join(map(str, poor))} is disabled in the set (low collectivity); local motions are rarely "
+                    "visible in single images."
+                )
+        return warnings
+
+    def _summary(self):
+        return [self.summaryVar.get("The particles are not aligned yet.")]
+
+    def _methods(self):
+        if not hasattr(self, CflexHEMNMAOutputs.outputParticles.name):
+            return []
+        search = (
+            "the given poses" if self.initialPoses.get() else f"a global search in steps of {self.angularStep.get():g}°"
+        )
+        return [
+            f"Poses and amplitudes of normal modes {self.modeList.get()} of {self.outputParticles.getSize()} particles were "
+            f"determined by elastic 3D-to-2D alignment, starting from {search}."
+        ]
+
+    def _citations(self):
+        return ["Jin2014", "Harastani2020", "Harastani2022"]

@@ -1,0 +1,1 @@
+"""Tests that run inside Scipion: ``python -m scipion test continuousflex_dl.tests.test_workflow``."""
