@@ -7,6 +7,7 @@ raises ValueError. Scipion's windows run under ``-O``, so that one module is com
 from __future__ import annotations
 
 import importlib.machinery
+import logging
 import sys
 from collections.abc import Sequence
 from types import CodeType, ModuleType
@@ -52,4 +53,5 @@ def import_prody() -> Any:
     except ImportError as error:
         raise MissingDependencyError(f"ProDy cannot be imported ({error}); install it: pip install ProDy") from error
     prody.LOGGER.verbosity = "none"  # not confProDy, which would rewrite the user's own settings file
+    logging.getLogger(".prody").propagate = False  # its messages would come out again through the root logger
     return prody

@@ -14,13 +14,13 @@ import numpy as np
 from ..dynamics import measures
 from ..dynamics.modes import NormalModes, default_sigma
 from ..dynamics.network import N_RIGID
+from ..dynamics.nmd import read_nmd, write_nmd
+from ..dynamics.xmipp_modes import read_xmipp_modes, structure_beside
 from ..errors import InputError, NonFiniteError
 from ..structure.atoms import Structure, representation
 from ..structure.reader import read_structure
 from ..structure.writer import write_structure
 from .atomic import atomic_path
-from .nmd import read_nmd, write_nmd
-from .xmipp_modes import read_xmipp_modes
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +105,21 @@ def read_modes(path: str | os.PathLike[str], structure_path: str | os.PathLike[s
     return _assemble(file, values, structure_path)
 
 
+def read_reference(path: str | os.PathLike[str], modes: NormalModes) -> Structure:
+    """Read the atoms that modes move: reference.cif beside the modes file, or the structure beside modes.xmd.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is not the structure of `modes`.
+    """
+    file = Path(path)
+    folder = file if file.is_dir() else file.parent
+    reference = folder / REFERENCE_NAME
+    source = reference if reference.is_file() else structure_beside(file if file.is_file() else folder / MODES_NAME)
+    return _matching_structure(file, modes.coordinates, source)
+
+
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -149,7 +164,7 @@ def _assemble(path: Path, values: dict[str, np.ndarray], structure_path: str | o
             f"{path}: found mode numbers {indices.tolist()}, expected different ones from 7 on (1-6 are rigid)"
         )
     vectors = _normalised(path, indices[kept], vectors[kept])
-    structure = _matching_structure(path, coordinates, structure_path)
+    structure = None if structure_path is None else _matching_structure(path, coordinates, structure_path)
     weights = values.get("weights")
     if weights is None:
         weights = np.ones(n_atoms) if structure is None else structure.weights
@@ -199,12 +214,8 @@ def _normalised(path: Path, indices: np.ndarray, vectors: np.ndarray) -> np.ndar
     return vectors
 
 
-def _matching_structure(
-    path: Path, coordinates: np.ndarray, structure_path: str | os.PathLike[str] | None
-) -> Structure | None:
+def _matching_structure(path: Path, coordinates: np.ndarray, structure_path: str | os.PathLike[str]) -> Structure:
     """Read the structure that a user gave for modes of coordinates (N, 3) and check that it is theirs."""
-    if structure_path is None:
-        return None
     candidates = list(_candidates(structure_path))
     for structure in candidates:
         if len(structure) == len(coordinates):
