@@ -2,13 +2,15 @@
 
 from .alignment import matrix_from_pose, pose_from_matrix
 from .modes import ModesInput, mode_numbers, prepare_modes, read_modes, write_modes_folder
+from .images import ConversionError
 from .particles import (
-    ConversionError,
     amplitudes_of,
     mode_numbers_of,
     new_particles,
+    padded,
     particle_updates,
     set_amplitudes,
+    set_properties,
     write_particles,
 )
 from .results import Space, read_modes_file, read_space
@@ -22,6 +24,7 @@ __all__ = [
     "mode_numbers",
     "mode_numbers_of",
     "new_particles",
+    "padded",
     "particle_updates",
     "pose_from_matrix",
     "prepare_modes",
@@ -29,6 +32,7 @@ __all__ = [
     "read_modes_file",
     "read_space",
     "set_amplitudes",
+    "set_properties",
     "write_modes_folder",
     "write_particles",
 ]

@@ -82,14 +82,10 @@ def read_stack(path: str) -> NDArray[np.float32]:
     from pwem.emlib.image.image_readers import ImageReadersRegistry
 
     try:
-        reader = ImageReadersRegistry.getReader(path)
-        _, _, _, count = reader.getDimensions(path)
-        images = [
-            np.asarray(ImageReadersRegistry.open(f"{index}@{path}").getImage(), dtype=np.float32)
-            for index in range(1, max(int(count), 1) + 1)
-        ]
+        _, _, _, count = ImageReadersRegistry.getReader(path).getDimensions(path)
+        names = [f"{index}@{path}" for index in range(1, int(count) + 1)] if count > 1 else [path]
+        images = [np.asarray(ImageReadersRegistry.open(name).getImage(), dtype=np.float32) for name in names]
         return np.stack([image.reshape(image.shape[-2:]) for image in images])
     except Exception as error:
-        raise ConversionError(
-            f"{path}: the images cannot be read ({type(error).__name__}: {error}); convert the stack to .mrcs"
-        ) from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConversionError(f"{path}: the images cannot be read ({reason}); convert the stack to .mrcs") from error

@@ -124,7 +124,10 @@ def prepare_modes(modes: SetOfNormalModes, folder: str | os.PathLike[str]) -> Mo
             f"the modes have different numbers of atoms ({', '.join(map(str, sorted(rows)))}); expected one"
         )
     _write_xmd(target / "modes.xmd", listed)
-    return ModesInput(str(target / "modes.xmd"), os.path.abspath(structure.getFileName()), numbers)
+    file = os.path.abspath(structure.getFileName())
+    if file.lower().endswith((".pdb", ".ent")):
+        _link(file, target / "atoms.pdb")  # where readers of modes.xmd look without being told
+    return ModesInput(str(target / "modes.xmd"), file, numbers)
 
 
 def own_modes_file(listed: Iterable[Mode]) -> Path | None:
@@ -216,6 +219,11 @@ def _read_vector(file: str) -> NDArray[np.float64]:
 def _write_vector(file: Path, vector: NDArray[np.floating]) -> None:
     with atomic_path(file) as temporary:
         np.savetxt(temporary, vector, fmt="%.9e")
+
+
+def _link(file: str, link: Path) -> None:
+    link.unlink(missing_ok=True)
+    link.symlink_to(file)
 
 
 def _write_xmd(file: Path, listed: list[Mode]) -> None:

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from pwem.constants import NO_INDEX
 from pwem.objects import Acquisition, CTFModel, Particle, ParticleFlex, SetOfParticles, Transform
 from pyworkflow.object import CsvList, Float, Integer
 
 from ..core.io.atomic import atomic_path
-from ..core.io.star import TextTable, quoted, read_star, star_bytes
+from ..core.io.particle_table import (
+    EULER_LABELS,
+    MODE_AMPLITUDE,
+    MODE_AMPLITUDE_STD,
+    ORIGIN_LABELS,
+    PHASE_FLIPPED,
+    CtfParameters,
+    ParticleTable,
+)
+from ..core.io.particles import read_particles
+from ..core.io.star import TextTable, quoted, star_bytes
 from .alignment import matrix_from_pose, pose_from_matrix
 from .images import ConversionError, ImageNames
 
 ITEM_ID = "cflexItemId"
-AMPLITUDE = "cflexModeAmplitude"
-AMPLITUDE_STD = "cflexModeAmplitudeStd"
-PHASE_FLIPPED = "cflexPhaseFlipped"
-# result column -> attribute of a particle
-_SCALARS = {
-    "cflexScore": ("_cflexScore", Float),
-    "cflexConverged": ("_cflexConverged", Integer),
-    "cflexAngleStd": ("_cflexAngleStd", Float),
-    "cflexShiftStdAngst": ("_cflexShiftStdAngst", Float),
-    "cflexFrame": ("_cflexFrame", Integer),
+_POSE = (*EULER_LABELS, *ORIGIN_LABELS)
+_SCALARS = {  # result column -> attribute of a particle
+    "cflexScore": "_cflexScore",
+    "cflexConverged": "_cflexConverged",
+    "cflexAngleStd": "_cflexAngleStd",
+    "cflexShiftStdAngst": "_cflexShiftStdAngst",
+    "cflexFrame": "_cflexFrame",
 }
-_POSE = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst", "rlnOriginYAngst")
 _FIRST_MODE = 7
 _MAGNIFICATION = (
     50000.0  # pwem asks whether there is an acquisition by looking at the magnification, which has no role here
@@ -201,8 +207,11 @@ def _ctf_row(item: Particle) -> dict[str, bytes]:
 
 def _amplitude_row(item: Any) -> dict[str, bytes]:
     numbers = mode_numbers_of(item)
-    row = {f"{AMPLITUDE}{mode}": _number(q) for mode, q in zip(numbers, amplitudes_of(item), strict=True)}
-    for label, (attribute, _) in _SCALARS.items():
+    row = {f"{MODE_AMPLITUDE}{mode}": _number(q) for mode, q in zip(numbers, amplitudes_of(item), strict=True)}
+    stds = [float(value) for value in getattr(item, "_cflexModeAmplitudeStd", ())]
+    if len(stds) == len(numbers):
+        row.update({f"{MODE_AMPLITUDE_STD}{mode}": _number(std) for mode, std in zip(numbers, stds, strict=True)})
+    for label, attribute in _SCALARS.items():
         stored = getattr(item, attribute, None)
         if stored is not None and stored.get() is not None:
             row[label] = _number(stored.get())
@@ -217,65 +226,11 @@ def _number(value: float) -> bytes:
 # ---------------------------------------------------------------- STAR -> Scipion
 
 
-class ResultRows:
-    """The rows of a result STAR file, by item identifier or by order.
-
-    Parameters
-    ----------
-    star_path
-        File that a command wrote.
-    """
-
-    def __init__(self, star_path: str | os.PathLike[str]):
-        blocks = read_star(star_path)
-        if "particles" not in blocks:
-            raise ConversionError(
-                f"{star_path}: no block data_particles, expected a RELION 3.1 STAR file; run the command again"
-            )
-        self.path = Path(star_path)
-        self.table = blocks["particles"]
-        self.optics = blocks.get("optics")
-        labels = self.table.labels
-        self.modes = sorted(int(found[1]) for label in labels if (found := re.fullmatch(AMPLITUDE + r"(\d+)", label)))
-        self._numbers: dict[str, NDArray[np.float64]] = {}
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def has(self, *labels: str) -> bool:
-        """Whether all these columns are there."""
-        return all(label in self.table for label in labels)
-
-    def numbers(self, label: str) -> NDArray[np.float64]:
-        """Give a column as numbers (n,); NaN means not known."""
-        if label not in self._numbers:
-            self._numbers[label] = self.table.numbers(label, allow_nan=label not in _POSE)
-        return self._numbers[label]
-
-    def row_of_item(self) -> dict[int, int]:
-        """Row of every item identifier."""
-        identifiers = self.table.integers(ITEM_ID)
-        rows = {int(identifier): row for row, identifier in enumerate(identifiers)}
-        if len(rows) != len(self):
-            raise ConversionError(f"{self.path}: column _{ITEM_ID} holds an identifier twice; run the conversion again")
-        return rows
-
-    def amplitudes(self, row: int) -> list[float]:
-        """Amplitudes of a row in the order of `modes`."""
-        return [float(self.numbers(f"{AMPLITUDE}{mode}")[row]) for mode in self.modes]
-
-    def amplitude_stds(self, row: int) -> list[float]:
-        """Standard deviations of the amplitudes of a row; empty where the file has none."""
-        if not self.modes or not self.has(*(f"{AMPLITUDE_STD}{mode}" for mode in self.modes)):
-            return []
-        return [float(self.numbers(f"{AMPLITUDE_STD}{mode}")[row]) for mode in self.modes]
-
-
 def set_amplitudes(item: Any, modes: Sequence[int], amplitudes: Sequence[float], stds: Sequence[float] = ()) -> None:
     """Give a particle its amplitudes under the name that Xmipp's and ContinuousFlex's protocols read."""
     item._xmipp_nmaDisplacements = _csv(amplitudes)
     item._cflexModeNumbers = _csv(modes)
-    if stds:
+    if len(stds):
         item._cflexModeAmplitudeStd = _csv(stds)
 
 
@@ -297,14 +252,18 @@ def particle_updates(
     -------
     ``update(item, _)`` for ``copyItems``.
     """
-    rows = ResultRows(star_path)
-    row_of = rows.row_of_item()
-    has_pose = rows.has(*_POSE)
+    table = read_particles(star_path, check_images=False)
+    identifiers = table.numbers(ITEM_ID)
+    if identifiers is None:
+        raise ConversionError(f"{star_path}: no column _{ITEM_ID}; expected the result of a converted Scipion set")
+    row_of = {int(identifier): row for row, identifier in enumerate(identifiers)}
+    if len(row_of) != len(table):
+        raise ConversionError(f"{star_path}: column _{ITEM_ID} holds an identifier twice; run the conversion again")
 
     def update(item: Any, _row: Any = None) -> None:
         if item.getObjId() not in row_of:
             raise ConversionError(f"{star_path}: particle {item.getObjId()} is missing; run the command again")
-        _apply(item, rows, row_of[item.getObjId()], pixel_size, has_pose, program)
+        _apply(item, table, row_of[item.getObjId()], pixel_size, program)
 
     return update
 
@@ -321,7 +280,7 @@ def new_particles(
     Parameters
     ----------
     star_path
-        RELION 3.1 STAR file.
+        Particle file.
     project_folder
         Image paths are given relative to it where they lie below it.
     flexible
@@ -333,86 +292,89 @@ def new_particles(
     ------
     Particles with location, pixel size, acquisition and CTF; identifiers are row numbers from 1.
     """
-    rows = ResultRows(star_path)
-    acquisition_of = _acquisitions(rows)
-    groups = rows.table.integers("rlnOpticsGroup") if rows.has("rlnOpticsGroup") else np.ones(len(rows), dtype=int)
-    with_ctf = rows.has("rlnDefocusU", "rlnDefocusV")
-    has_pose = flexible and rows.has(*_POSE)
-    as_flex = flexible and bool(rows.modes)
-    folder = Path(os.path.realpath(Path(star_path).parent))
+    table = read_particles(star_path, check_images=False)
+    as_flex = flexible and bool(table.amplitudes)
     project = os.path.realpath(project_folder)
-    for row, name in enumerate(rows.table.text("rlnImageName")):
+    numbered = table.locations.numbered
+    for row, stack in enumerate(table.stack_path):
         item: Particle = ParticleFlex(progName=program or "") if as_flex else Particle()
-        index, _, file_name = name.rpartition("@")
-        path = os.path.normpath(folder / file_name)
-        relative = os.path.relpath(path, project)
+        relative = os.path.relpath(stack, project)
         item.setObjId(row + 1)
-        item.setLocation(int(index) if index else 0, path if relative.startswith("..") else relative)
-        pixel_size, acquisition, _ = acquisition_of[int(groups[row])]
-        item.setSamplingRate(pixel_size)
-        if acquisition is not None:
-            item.setAcquisition(acquisition.clone())
-        if with_ctf and acquisition is not None:
-            item.setCTF(_ctf(rows, row))
+        item.setLocation(
+            int(table.stack_index[row]) + 1 if numbered[row] else NO_INDEX,
+            stack if relative.startswith("..") else relative,
+        )
+        item.setSamplingRate(float(table.pixel_size[row]))
+        if table.ctf is not None:
+            item.setAcquisition(_acquisition(table.ctf, row))
+            item.setCTF(_ctf(table.ctf, row))
         if flexible:
-            _apply(item, rows, row, pixel_size, has_pose, program if as_flex else None)
+            _apply(item, table, row, float(table.pixel_size[row]), program if as_flex else None)
         yield item
 
 
-def optics_of(star_path: str | os.PathLike[str]) -> tuple[float, Acquisition | None, bool]:
-    """Pixel size (Å), acquisition and phase-flip flag of the first optics group."""
-    return next(iter(_acquisitions(ResultRows(star_path)).values()))
+@dataclass(frozen=True)
+class SetProperties:
+    """What a set of particles has in common: pixel size (Å), acquisition of the first image, CTF, phase flipping."""
+
+    pixel_size: float
+    acquisition: Acquisition | None
+    has_ctf: bool
+    phase_flipped: bool
 
 
-def _acquisitions(rows: ResultRows) -> dict[int, tuple[float, Acquisition | None, bool]]:
-    optics = rows.optics
-    if optics is None or "rlnImagePixelSize" not in optics:
-        raise ConversionError(f"{rows.path}: no pixel size in the optics table; expected _rlnImagePixelSize")
-    found: dict[int, tuple[float, Acquisition | None, bool]] = {}
-    numbers = optics.integers("rlnOpticsGroup")
-    pixel_sizes = optics.numbers("rlnImagePixelSize")
-    labels = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
-    columns = [optics.numbers(label) for label in labels] if all(label in optics for label in labels) else None
-    flipped = optics.integers(PHASE_FLIPPED) if PHASE_FLIPPED in optics else np.zeros(len(optics), dtype=int)
-    for position, number in enumerate(numbers):
-        acquisition = None
-        if columns is not None:
-            acquisition = Acquisition(
-                magnification=_MAGNIFICATION,
-                voltage=float(columns[0][position]),
-                sphericalAberration=float(columns[1][position]),
-                amplitudeContrast=float(columns[2][position]),
-            )
-        found[int(number)] = (float(pixel_sizes[position]), acquisition, bool(flipped[position]))
-    return found
-
-
-def _ctf(rows: ResultRows, row: int) -> CTFModel:
-    ctf = CTFModel()
-    angle = rows.numbers("rlnDefocusAngle")[row] if rows.has("rlnDefocusAngle") else 0.0
-    ctf.setStandardDefocus(
-        float(rows.numbers("rlnDefocusU")[row]), float(rows.numbers("rlnDefocusV")[row]), float(angle)
+def set_properties(star_path: str | os.PathLike[str]) -> SetProperties:
+    """Properties of the set of particles that a STAR file describes."""
+    table = read_particles(star_path, check_images=False)
+    ctf = table.ctf
+    return SetProperties(
+        pixel_size=float(table.pixel_size[0]),
+        acquisition=None if ctf is None else _acquisition(ctf, 0),
+        has_ctf=ctf is not None,
+        phase_flipped=bool(table.phase_flipped.any()),
     )
-    if rows.has("rlnPhaseShift"):
-        ctf.setPhaseShift(float(rows.numbers("rlnPhaseShift")[row]))
-    return ctf
 
 
-def _apply(item: Any, rows: ResultRows, row: int, pixel_size: float, has_pose: bool, program: str | None) -> None:
-    if has_pose:
-        pose = [float(rows.numbers(label)[row]) for label in _POSE]
+def _acquisition(ctf: CtfParameters, row: int) -> Acquisition:
+    return Acquisition(
+        magnification=_MAGNIFICATION,
+        voltage=float(ctf.voltage_kv[row]),
+        sphericalAberration=float(ctf.cs_mm[row]),
+        amplitudeContrast=float(ctf.amplitude_contrast[row]),
+    )
+
+
+def _ctf(ctf: CtfParameters, row: int) -> CTFModel:
+    model = CTFModel()
+    model.setStandardDefocus(
+        float(ctf.defocus_u_angst[row]), float(ctf.defocus_v_angst[row]), float(ctf.defocus_angle_deg[row])
+    )
+    model.setPhaseShift(float(ctf.phase_shift_deg[row]))
+    return model
+
+
+def _apply(item: Any, table: ParticleTable, row: int, pixel_size: float, program: str | None) -> None:
+    """Put the results of a row on an item."""
+    if table.euler_deg is not None and table.shift_angst is not None:
+        pose = (*table.euler_deg[row].tolist(), *table.shift_angst[row].tolist())
         item.setTransform(Transform(matrix_from_pose(*pose, pixel_size)))
-    amplitudes = rows.amplitudes(row)
+    amplitudes = {mode: float(table.amplitudes[mode][row]) for mode in sorted(table.amplitudes)}
     if amplitudes:
-        set_amplitudes(item, rows.modes, amplitudes, rows.amplitude_stds(row))
-    for label, (attribute, kind) in _SCALARS.items():
-        if rows.has(label):
-            value = float(rows.numbers(label)[row])
-            setattr(item, attribute, kind(int(value) if kind is Integer else value))
+        stds = [float(table.amplitude_std[mode][row]) for mode in amplitudes if mode in table.amplitude_std]
+        set_amplitudes(item, list(amplitudes), list(amplitudes.values()), stds)
+    for attribute, kind, values in (
+        ("_cflexScore", Float, table.score),
+        ("_cflexConverged", Integer, table.converged),
+        ("_cflexAngleStd", Float, table.angle_std_deg),
+        ("_cflexShiftStdAngst", Float, table.shift_std_angst),
+        ("_cflexFrame", Integer, table.frame),
+    ):
+        if values is not None:
+            setattr(item, attribute, kind(values[row].item() if kind is Float else int(values[row])))
     if program is not None:
         item.getFlexInfo().setProgName(program)
-        item.setZFlex(amplitudes)
-        item.setZRed(padded(amplitudes))
+        item.setZFlex(list(amplitudes.values()))
+        item.setZRed(padded(list(amplitudes.values())))
 
 
 def padded(values: Sequence[float], dimensions: int = 3) -> list[float]:

@@ -17,16 +17,19 @@ from ..options import Options, command
 from . import forms
 from .command import program, quote_arguments
 
+# what Scipion decides, or what makes no sense inside it
+_NOT_IN_FORMS = ("output", "device", "threads", "resume", "overwrite", "datadir", "verbose", "debug")
+
 
 class CflexProtocol(EMProtocol):
     """Base of the protocols; one protocol runs one ``cflex`` command.
 
-    Subclasses name the command in ``COMMAND`` and the options that their form shows in ``FORM``. Heavy work happens only
-    in the process that `_runCommand` launches.
+    Subclasses name the command in ``COMMAND`` and the options that come from input objects in ``INPUTS``; every other
+    option of the command is in the form. Heavy work happens only in the process that `_runCommand` launches.
     """
 
     COMMAND = ""
-    FORM: tuple[str, ...] = ()
+    INPUTS: tuple[str, ...] = ()
     USES_GPU = True
 
     # ---------------------------------------------------------------- form
@@ -35,6 +38,11 @@ class CflexProtocol(EMProtocol):
     def optionsClass(cls) -> type[Options]:
         """Option class of the command."""
         return command(cls.COMMAND).options
+
+    @classmethod
+    def formOptions(cls) -> list[str]:
+        """Names of the options that the form shows."""
+        return [name for name in cls.optionsClass().model_fields if name not in (*_NOT_IN_FORMS, *cls.INPUTS)]
 
     def _addGpuParams(self, form):
         form.addHidden(
@@ -54,13 +62,19 @@ class CflexProtocol(EMProtocol):
         )
 
     def _addOptions(self, form, *names: str, **changes: Mapping[str, Any]):
+        """Add these options to the form."""
         forms.add_options(form, self.optionsClass(), names, changes)
+
+    def _addOtherOptions(self, form):
+        """Add the options that have no place in the form yet, so that none is ever missing."""
+        names = [name for name in self.formOptions() if not form.hasParam(forms.param_name(name))]
+        forms.add_options(form, self.optionsClass(), names)
 
     # ---------------------------------------------------------------- option values
 
     def _formValues(self) -> dict[str, Any]:
         """Values of the form under option names, with threads and device."""
-        values = forms.form_values(self, self.optionsClass(), self.FORM)
+        values = forms.form_values(self, self.optionsClass(), self.formOptions())
         values["threads"] = max(1, self.numberOfThreads.get())
         if self.USES_GPU:
             values["device"] = "cuda" if self._onGpu() else "cpu"
@@ -70,7 +84,9 @@ class CflexProtocol(EMProtocol):
         """Stand-ins for the files that only exist when the protocol runs, so that a form can be validated before."""
         model = self.optionsClass()
         return {
-            name: "-" for name, field in model.model_fields.items() if field.is_required() and name not in self.FORM
+            name: "-"
+            for name, field in model.model_fields.items()
+            if field.is_required() and name not in self.formOptions()
         }
 
     def _onGpu(self) -> bool:
@@ -78,7 +94,7 @@ class CflexProtocol(EMProtocol):
 
     def _optionErrors(self) -> list[str]:
         """Errors of the form, in the words of the command line."""
-        _, errors = forms.parse(self.optionsClass(), {**self._placeholders(), **self._formValues()}, self.FORM)
+        _, errors = forms.parse(self.optionsClass(), {**self._placeholders(), **self._formValues()}, self.formOptions())
         return errors
 
     def _options(self) -> Options | None:

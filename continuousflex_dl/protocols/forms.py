@@ -108,10 +108,15 @@ def enum_choices(model: type[Options], name: str) -> list[str]:
 
 
 def form_values(protocol: Any, model: type[Options], names: Iterable[str]) -> dict[str, Any]:
-    """Values of a filled form under their option names; empty fields are left out, so that the option's default holds."""
+    """Values of a filled form under their option names.
+
+    Fields that are empty, or hidden by the condition of their parameter, are left out: the option's default holds.
+    """
     values: dict[str, Any] = {}
     for name in names:
         parameter = param_name(name)
+        if not protocol.evalParamCondition(parameter):
+            continue
         value = getattr(protocol, parameter).get()
         choices = enum_choices(model, name)
         if choices:

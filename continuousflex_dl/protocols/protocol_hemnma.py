@@ -32,10 +32,7 @@ class CflexProtHEMNMA(ModesInputMixin, ParticlesInputMixin, CflexProtocol):
     _devStatus = BETA
     _possibleOutputs = CflexHEMNMAOutputs
     COMMAND = "hemnma"
-    FORM = (
-        "use", "angular_step", "max_shift_px", "symmetry", "ctf", "initial_poses", "local_range", "local_shift",
-        "search_rmsd", "hypotheses", "max_resolution", "batch_size", "seed",
-    )  # fmt: skip
+    INPUTS = ("particles", "modes", "structure", "pixel_size")
 
     def _defineParams(self, form):
         self._addGpuParams(form)
@@ -53,6 +50,7 @@ class CflexProtHEMNMA(ModesInputMixin, ParticlesInputMixin, CflexProtocol):
             local_range={"condition": "initialPoses"},
             local_shift={"condition": "initialPoses"},
         )  # fmt: skip
+        self._addOtherOptions(form)
         form.addParallelSection(threads=4, mpi=0)
 
     # ---------------------------------------------------------------- steps

@@ -33,16 +33,7 @@ class CflexProtNMA(CflexProtocol):
     _devStatus = BETA
     _possibleOutputs = CflexNMAOutputs
     COMMAND = "nma"
-    FORM = (
-        "n_modes",
-        "representation",
-        "cutoff",
-        "cutoff_percentile",
-        "block_size",
-        "collectivity_threshold",
-        "model",
-        "sigma",
-    )
+    INPUTS = ("structure", "pixel_size", "seed")
     USES_GPU = False
 
     def _defineParams(self, form):
@@ -57,6 +48,7 @@ class CflexProtNMA(CflexProtocol):
         )
         self._addOptions(form, "n_modes", "representation", "cutoff", "cutoff_percentile", "model", "sigma")
         self._addOptions(form, "block_size", "collectivity_threshold")
+        self._addOtherOptions(form)
         form.addParallelSection(threads=2, mpi=0)
 
     # ---------------------------------------------------------------- steps

@@ -9,7 +9,7 @@ from pwem.objects import SetOfParticles, SetOfParticlesFlex
 from pyworkflow import BETA
 
 from ..constants import PARTICLES_FILE, PROGRAM_SIMULATE, TRUTH_FILE
-from ..convert import new_particles, optics_of
+from ..convert import new_particles, set_properties
 from .base import CflexProtocol
 from .modes_input import ModesInputMixin
 
@@ -31,11 +31,7 @@ class CflexProtSimulate(ModesInputMixin, CflexProtocol):
     _devStatus = BETA
     _possibleOutputs = CflexSimulateOutputs
     COMMAND = "simulate"
-    FORM = (
-        "n_particles", "box", "pixel_size", "downsample", "use", "law", "amplitude", "ensemble", "topology", "sigma",
-        "snr", "noiseless", "shift_px", "no_ctf", "voltage", "cs", "amplitude_contrast", "defocus", "ctf_table",
-        "phase_flip", "seed",
-    )  # fmt: skip
+    INPUTS = ("modes", "structure")
 
     def _defineParams(self, form):
         self._addGpuParams(form)
@@ -56,6 +52,7 @@ class CflexProtSimulate(ModesInputMixin, CflexProtocol):
             ctf_table={"condition": "not noCtf"},
             phase_flip={"condition": "not noCtf"},
         )  # fmt: skip
+        self._addOtherOptions(form)
         form.addParallelSection(threads=2, mpi=0)
 
     # ---------------------------------------------------------------- steps
@@ -74,7 +71,7 @@ class CflexProtSimulate(ModesInputMixin, CflexProtocol):
 
     def createOutputStep(self):
         star, truth_star = self._resultPath(PARTICLES_FILE), self._resultPath(TRUTH_FILE)
-        pixel_size, acquisition, flipped = optics_of(star)
+        common = set_properties(star)
         particles = SetOfParticles.create(self.getPath(), prefix="particles")
         true_items = new_particles(truth_star, os.getcwd(), flexible=True, program=PROGRAM_SIMULATE)
         first = next(true_items)
@@ -87,13 +84,13 @@ class CflexProtSimulate(ModesInputMixin, CflexProtocol):
             (particles, new_particles(star, os.getcwd(), flexible=False)),
             (truth, _chain(first, true_items)),
         ):
-            output.setSamplingRate(pixel_size)
-            output.setIsPhaseFlipped(flipped)
-            if acquisition is not None:
-                output.setAcquisition(acquisition.clone())
+            output.setSamplingRate(common.pixel_size)
+            output.setIsPhaseFlipped(common.phase_flipped)
+            output.setHasCTF(common.has_ctf)
+            if common.acquisition is not None:
+                output.setAcquisition(common.acquisition.clone())
             for item in items:
                 output.append(item)
-            output.setHasCTF(acquisition is not None and not self.noCtf.get())
         self._defineOutputs(
             **{CflexSimulateOutputs.outputParticles.name: particles, CflexSimulateOutputs.outputTruth.name: truth}
         )

@@ -10,8 +10,7 @@ from pwem.objects import AtomStruct, ParticleFlex, SetOfParticlesFlex
 from pyworkflow import BETA
 
 from ..constants import PARTICLES_FILE, PROGRAM_SPACE, REPORT_FILE, SPACE_FILE, TRAJECTORY_FILE
-from ..convert import amplitudes_of, prepare_modes, read_space, write_particles
-from ..convert.particles import padded
+from ..convert import amplitudes_of, padded, prepare_modes, read_space, write_particles
 from .base import CflexProtocol
 from .particles_input import ParticlesInputMixin
 
@@ -34,7 +33,7 @@ class CflexProtSpace(ParticlesInputMixin, CflexProtocol):
     _devStatus = BETA
     _possibleOutputs = CflexSpaceOutputs
     COMMAND = "space"
-    FORM = ("method", "n_components", "on", "n_frames", "keep_unconverged", "seed")
+    INPUTS = ("input", "modes", "structure", "truth", "pixel_size")
     USES_GPU = False
 
     def _defineParams(self, form):
@@ -62,6 +61,7 @@ class CflexProtSpace(ParticlesInputMixin, CflexProtocol):
             help="The same images with true poses and amplitudes (second output of a simulation). The report then shows "
             "the errors.",
         )
+        self._addOtherOptions(form)
         form.addParallelSection(threads=2, mpi=0)
 
     # ---------------------------------------------------------------- steps
@@ -114,7 +114,10 @@ class CflexProtSpace(ParticlesInputMixin, CflexProtocol):
         """Optional options that are files: modes and truth."""
         files = {}
         if self.inputModes.get() is not None:
-            files["modes"] = prepare_modes(self.inputModes.get(), self._inputPath("modes")).path
+            prepared = prepare_modes(self.inputModes.get(), self._inputPath("modes"))
+            files["modes"] = prepared.path
+            if prepared.structure and "structure" in self.optionsClass().model_fields:
+                files["structure"] = prepared.structure
         if self.inputTruth.get() is not None:
             files["truth"] = self._inputPath("truth.star")
         return files

@@ -11,6 +11,7 @@ from continuousflex_dl.convert import (
     read_modes,
     write_modes_folder,
 )
+from continuousflex_dl.core.io.modes import read_modes as read_mode_files
 
 ATOMS = 12
 
@@ -94,8 +95,22 @@ def test_modes_of_other_plugins_get_their_numbers(tmp_path, coordinates, rigid, 
 
 
 def test_modes_of_other_plugins_are_read_by_the_library(tmp_path, coordinates):
-    files = pytest.importorskip("continuousflex_dl.core.dynamics.modes_files")
-    assert files
+    modes = foreign_set(tmp_path, coordinates, rigid=True)
+    lines = [
+        f"ATOM  {n:5d}  CA  ALA A{n:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C"
+        for n, (x, y, z) in enumerate(coordinates, 1)
+    ]
+    (tmp_path / "model.pdb").write_text("\n".join([*lines, "END", ""]))
+    prepared = prepare_modes(modes, tmp_path / "in")
+    for structure in (prepared.structure, None):  # the structure beside modes.xmd is found without being named
+        found = read_mode_files(prepared.path, structure)
+        assert found.indices.tolist() == [7, 8, 9]
+        np.testing.assert_allclose(
+            found.coordinates - found.coordinates.mean(axis=0), coordinates - coordinates.mean(axis=0), atol=1e-3
+        )
+        expected = np.loadtxt(tmp_path / "mode_08.txt")
+        overlap = abs((found.vectors[1] * expected).sum())
+        assert overlap == pytest.approx(1.0, abs=1e-6)
 
 
 def test_disabled_modes_stay_listed_and_are_marked(tmp_path, coordinates):
