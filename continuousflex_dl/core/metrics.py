@@ -199,9 +199,9 @@ def coordinate_rmsd(
     Parameters
     ----------
     predicted
-        (n, N, 3) array or HDF5 dataset, Å.
+        (n, N, 3) array, HDF5 dataset or `DisplacedStructures`, Å.
     truth
-        (m, N, 3) array or HDF5 dataset, Å.
+        (m, N, 3) of the same kinds.
     true_rows
         (n,) row of `truth` for each predicted particle; the same row by default.
     superpose
@@ -236,7 +236,9 @@ def coordinate_rmsd(
         wanted = rows[start : start + chunk]
         ordered, back = np.unique(wanted, return_inverse=True)
         first = np.asarray(predicted[start : start + chunk], dtype=np.float64)
-        second = np.asarray(truth[ordered], dtype=np.float64)[back]
+        contiguous = ordered[-1] - ordered[0] + 1 == len(ordered)  # a slice is far faster than a list of rows in HDF5
+        selection = slice(ordered[0], ordered[-1] + 1) if contiguous else ordered
+        second = np.asarray(truth[selection], dtype=np.float64)[back]
         for name, block in (("predicted", first), ("true", second)):
             if not np.isfinite(block).all():
                 row = start + int(np.argwhere(~np.isfinite(block))[0, 0])
