@@ -25,6 +25,7 @@ class HemnmaOptions(CommonOptions):
         4.0, help="Structural spread expected in the data: the search also tries the reference deformed along the modes up to this RMSD, and the prior on the amplitudes allows three times it.",
         unit="Å", ge=0, label="Expected deformation", advanced=True,
     )
+    fit_width: bool = option(True, help="Estimate the width of an atom as the images show it (blur of the data included) from a few particles first.", label="Estimate atom width", advanced=True)
     hypotheses: int = option(64, help="Orientations kept from the global search for refinement.", ge=1, le=4096, label="Hypotheses", advanced=True)
     max_resolution: float | None = option(None, help="Finest resolution compared with the images; default: what the images hold.", unit="Å", gt=0, label="Finest resolution", advanced=True)
     batch_size: int = option(16, help="Particles per block: the unit of work that is saved, and redone after a kill.", ge=1, le=4096, label="Block size", advanced=True)

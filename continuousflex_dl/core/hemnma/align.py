@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..imaging.rotations import angle_between, euler_from_rotation, rotation_grid
+from ..conventions import matrix_from_euler
+from ..imaging.fourier import Disc
+from ..imaging.rotations import (
+    angle_between,
+    asymmetric_unit,
+    euler_from_rotation,
+    local_rotations,
+    rotation_grid,
+    turn,
+)
 from .observation import Observation
 from .reference import Reference
 from .refine import Hypotheses, Refiner
@@ -34,6 +43,10 @@ class Settings:
         Orientations kept from the global search.
     max_resolution
         Finest resolution in Å, or None for what box and atoms allow.
+    symmetry
+        Point group; the global search covers one asymmetric unit.
+    local_range_deg, local_shift_px
+        Half-width of the search about given poses.
     """
 
     angular_step: float = 15.0
@@ -41,6 +54,9 @@ class Settings:
     search_rmsd: float = 4.0
     hypotheses: int = 64
     max_resolution: float | None = None
+    symmetry: str = "C1"
+    local_range_deg: float = 10.0
+    local_shift_px: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +103,7 @@ class Aligner:
     """
 
     def __init__(self, reference: Reference, eigenvalues: np.ndarray, box: int, pixel_size: float, settings: Settings):
-        self.reference, self.settings, self.pixel_size = reference, settings, pixel_size
+        self.reference, self.settings, self.box, self.pixel_size = reference, settings, box, pixel_size
         length = box * pixel_size
         nyquist = (box - 1) // 2
         # beyond this the form factor of an atom is below 5%: nothing to see but noise
@@ -98,14 +114,16 @@ class Aligner:
         travel = max(reference.radius, 10.0) * math.radians(settings.angular_step)
         self.search_radius = max(4, min(self.radius, int(length / (1.5 * travel))))
         self.stages = self._stages()
-        self.prior_std = torch.full((reference.n_modes,), settings.search_rmsd * reference.amplitude_unit or math.inf, device=reference.coordinates.device)
+        self.prior_std = torch.full(
+            (reference.n_modes,),
+            settings.search_rmsd * reference.amplitude_unit or math.inf,
+            device=reference.coordinates.device,
+        )
         self.shifts = shift_grid(settings.max_shift_px, max(1.0, box / (5.0 * self.search_radius)))
         self._eigenvalues = np.asarray(eigenvalues, dtype=np.float64)
         self.templates: Templates | None = None
 
     def _stages(self) -> list[Stage]:
-        length_px = self.reference.coordinates.amax() - self.reference.coordinates.amin()
-        del length_px
         keep = self.settings.hypotheses
         middle = min(self.radius, int(1.7 * self.search_radius))
         coarse = self.reference.coarsened(6.0)
@@ -120,33 +138,89 @@ class Aligner:
         """Amplitudes (K, M) of the templates: rest, and each mode both ways, soft modes further than stiff ones."""
         modes = self.reference.n_modes
         reach = self.settings.search_rmsd * self.reference.amplitude_unit
-        softness = np.sqrt(self._eigenvalues[0] / self._eigenvalues) if (self._eigenvalues > 0).all() else np.ones(modes)
+        softness = (
+            np.sqrt(self._eigenvalues[0] / self._eigenvalues) if (self._eigenvalues > 0).all() else np.ones(modes)
+        )
         rows = [np.zeros(modes)]
         for mode in range(modes):
             for sign in (1.0, -1.0):
                 row = np.zeros(modes)
                 row[mode] = sign * reach * softness[mode]
                 rows.append(row)
-        return torch.as_tensor(np.array(rows if reach > 0 else rows[:1]), dtype=torch.float32, device=self.reference.coordinates.device)
+        return torch.as_tensor(
+            np.array(rows if reach > 0 else rows[:1]), dtype=torch.float32, device=self.reference.coordinates.device
+        )
 
-    def prepare(self, observation: Observation) -> None:
+    def prepare(self) -> Templates:
         """Compute the templates once."""
         if self.templates is None:
-            disc = observation.disc.inner(self.search_radius)
-            rotations = rotation_grid(self.settings.angular_step)
-            self.templates = Templates.make(self.stages[0].reference, rotations, self.conformations(), disc, self.pixel_size)
+            disc = Disc.make(self.box, self.search_radius, self.reference.coordinates.device)
+            rotations = asymmetric_unit(rotation_grid(self.settings.angular_step), self.settings.symmetry)
+            self.templates = Templates.make(
+                self.stages[0].reference, rotations, self.conformations(), disc, self.pixel_size
+            )
+        return self.templates
 
     def align(self, observation: Observation) -> Result:
-        """Search and refine a block of images on the disc of radius `self.radius`."""
-        self.prepare(observation)
-        assert_templates = self.templates
-        if assert_templates is None:
-            raise RuntimeError("templates are missing")
-        found = search(assert_templates, observation.inner(self.search_radius), self.shifts, self.settings.hypotheses)
+        """Search globally and refine a block of images on the disc of radius `self.radius`."""
+        found = search(self.prepare(), observation.inner(self.search_radius), self.shifts, self.settings.hypotheses)
         images, kept = found.gain.shape
         index = torch.arange(images, device=found.gain.device).repeat_interleave(kept)
-        h = Hypotheses.start(index, found.rotation.flatten(0, 1), found.shift_px.flatten(0, 1), found.amplitudes.flatten(0, 1))
-        return self.refine(observation, h)
+        h = Hypotheses.start(
+            index, found.rotation.flatten(0, 1), found.shift_px.flatten(0, 1), found.amplitudes.flatten(0, 1)
+        )
+        result = self.refine(observation, h)
+        inside = (np.abs(result.shift_angst) <= (1.5 * self.settings.max_shift_px + 1) * self.pixel_size).all(axis=1)
+        return replace(result, converged=result.converged & inside)
+
+    def align_locally(
+        self,
+        observation: Observation,
+        euler_deg: np.ndarray,
+        shift_angst: np.ndarray,
+        amplitudes: np.ndarray | None = None,
+    ) -> Result:
+        """Refine from given poses within the local range.
+
+        Parameters
+        ----------
+        observation
+            B images.
+        euler_deg, shift_angst
+            (B, 3) and (B, 2), as in a particle file.
+        amplitudes
+            (B, M) to start from; without them, all conformations of the templates are tried.
+        """
+        settings, images = self.settings, len(observation)
+        like = self.reference.coordinates
+        given = torch.as_tensor(matrix_from_euler(euler_deg)).to(like)
+        shift = torch.as_tensor(-np.asarray(shift_angst) / self.pixel_size).to(like)
+        turns = local_rotations(
+            settings.local_range_deg, max(settings.angular_step / 2, settings.local_range_deg / 2)
+        ).to(like)
+        starts = (
+            self.conformations()[None].expand(images, -1, -1)
+            if amplitudes is None
+            else torch.as_tensor(amplitudes).to(like)[:, None]
+        )
+        count = len(turns) * starts.shape[1]
+        h = Hypotheses.start(
+            torch.arange(images, device=like.device).repeat_interleave(count),
+            turn(given[:, None], turns[None]).repeat_interleave(starts.shape[1], 1).flatten(0, 1),
+            shift.repeat_interleave(count, 0),
+            starts.repeat(1, len(turns), 1).flatten(0, 1),
+        )
+        first = Refiner(self.stages[0].reference, observation.inner(self.stages[0].radius), self.prior_std)
+        h = best_distinct(_in_chunks(first, h, 0), images, settings.hypotheses, within_deg=-1.0)
+        result = self.refine(observation, h)
+        turned = torch.rad2deg(
+            angle_between(
+                torch.as_tensor(matrix_from_euler(result.euler_deg)), torch.as_tensor(matrix_from_euler(euler_deg))
+            )
+        ).numpy()
+        moved = np.abs(result.shift_angst - shift_angst).max(axis=1) / self.pixel_size
+        inside = (turned <= settings.local_range_deg * 1.5 + 1e-6) & (moved <= settings.local_shift_px * 1.5 + 1e-6)
+        return replace(result, converged=result.converged & inside)
 
     def refine(self, observation: Observation, h: Hypotheses) -> Result:
         """Refine hypotheses through all stages and summarise the best of each image."""
@@ -162,11 +236,14 @@ class Aligner:
     def _summarise(self, refiner: Refiner, h: Hypotheses) -> Result:
         order = torch.argsort(h.image)
         h = h.take(order)
-        parts = [refiner.covariance(h.take(index)) for index in torch.arange(len(h), device=h.image.device).split(_chunk(refiner))]
+        parts = [
+            refiner.covariance(h.take(index))
+            for index in torch.arange(len(h), device=h.image.device).split(_chunk(refiner))
+        ]
         covariance, score, variance = (torch.cat([part[number] for part in parts]) for number in range(3))
         std = torch.sqrt(torch.diagonal(covariance, dim1=-2, dim2=-1).clamp(min=0)).cpu().numpy()
         euler = euler_from_rotation(h.rotation)
-        converged = (h.change < 0.5) & torch.isfinite(variance) & (h.shift_px.abs().amax(-1) <= 1.5 * self.settings.max_shift_px + 1)
+        converged = (h.change < 0.5) & torch.isfinite(variance)
         return Result(
             euler,
             -h.shift_px.cpu().double().numpy() * self.pixel_size,
@@ -199,7 +276,9 @@ def best_distinct(h: Hypotheses, images: int, keep: int, within_deg: float = 3.0
         for candidate in member.tolist():
             if len(kept) == keep:
                 break
-            if not kept or float(angle_between(h.rotation[kept], h.rotation[candidate].expand(len(kept), 3, 3)).min()) > math.radians(within_deg):
+            if not kept or float(
+                angle_between(h.rotation[kept], h.rotation[candidate].expand(len(kept), 3, 3)).min()
+            ) > math.radians(within_deg):
                 kept.append(candidate)
         chosen.extend(kept)
     return h.take(torch.tensor(chosen, device=h.image.device))

@@ -68,5 +68,35 @@ def rotation_grid(step_deg: float) -> Tensor:
     radius = torch.sqrt(s / count)
     other = torch.sqrt(1.0 - s / count)
     alpha, beta = 2 * math.pi * s / phi, 2 * math.pi * s / psi
-    quaternion = torch.stack([radius * torch.sin(alpha), radius * torch.cos(alpha), other * torch.sin(beta), other * torch.cos(beta)], -1)
+    quaternion = torch.stack(
+        [radius * torch.sin(alpha), radius * torch.cos(alpha), other * torch.sin(beta), other * torch.cos(beta)], -1
+    )
     return roma.unitquat_to_rotmat(quaternion)
+
+
+def symmetry_rotations(group: str) -> Tensor:
+    """Rotations (g, 3, 3) of a point group: Cn and Dn about z, T, O and I in the setting of SciPy."""
+    from scipy.spatial.transform import Rotation
+
+    return torch.as_tensor(Rotation.create_group(group.upper()).as_matrix())
+
+
+def asymmetric_unit(rotations: Tensor, group: str) -> Tensor:
+    """Those rotations that are nearer to the identity than any of their symmetric equivalents ``R S``."""
+    operations = symmetry_rotations(group).to(rotations)
+    if len(operations) == 1:
+        return rotations
+    # the trace grows as the angle to the identity falls; equal traces (on the boundary) are kept
+    trace = torch.einsum("rij,gji->rg", rotations, operations)
+    own = torch.diagonal(rotations, dim1=-2, dim2=-1).sum(-1)
+    return rotations[own >= trace.amax(1) - 1e-9]
+
+
+def local_rotations(range_deg: float, step_deg: float) -> Tensor:
+    """Rotation vectors (n, 3) in radians on a cubic lattice within a ball; the first is zero."""
+    count = max(1, math.ceil(range_deg / step_deg)) if range_deg > 0 else 0
+    axis = torch.arange(-count, count + 1, dtype=torch.float64) * (math.radians(range_deg) / max(count, 1))
+    points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    length = points.norm(dim=-1)
+    inside = length <= math.radians(range_deg) + 1e-9
+    return points[inside][torch.argsort(length[inside], stable=True)]

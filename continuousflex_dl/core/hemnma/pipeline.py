@@ -1,0 +1,227 @@
+"""HEMNMA on a particle set: reads images, measures noise and atom width, aligns blocks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..conventions import matrix_from_euler
+from ..dynamics.modes import NormalModes
+from ..errors import InputError, NonFiniteError
+from ..imaging.ctf import CtfBatch, ctf
+from ..imaging.fourier import Disc, image_to_disc
+from ..imaging.noise import background_power
+from ..io.particle_table import ParticleTable
+from ..particles.stack import ImageStack
+from .align import Aligner, Result, Settings
+from .observation import Observation
+from .reference import Reference
+from .width import fit_width
+
+NOISE_IMAGES = 256  # images that the noise is measured on, spread evenly over the set
+WIDTH_IMAGES = 16  # images that the atom width is fitted on
+_NOISE_FLOOR = 1e-3  # of the mean power: images without noise still have model errors
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is measured on the particle set before the alignment.
+
+    Attributes
+    ----------
+    sigma
+        Gaussian width of an atom, Å.
+    noise
+        For every group of equal pixel size: noise power per shell.
+    """
+
+    sigma: float
+    noise: list[list[float]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a JSON file; the inverse of ``Calibration(**d)``."""
+        return asdict(self)
+
+
+def transfer_function(table: ParticleTable, choice: str, indices: np.ndarray, disc: Disc, pixel_size: float) -> Tensor:
+    """CTF (n, F) that the images of these particles passed through.
+
+    Parameters
+    ----------
+    choice
+        ``auto``: CTF columns where there are any, their modulus where the images are phase-flipped. ``model``: the
+        same, but columns are needed. ``flipped``: the modulus for all. ``none``: one.
+
+    Raises
+    ------
+    InputError
+        If a CTF is needed and the particle file has none.
+    """
+    if choice == "none" or (choice == "auto" and table.ctf is None):
+        return torch.ones(len(indices), len(disc), device=disc.kx.device)
+    if table.ctf is None:
+        raise InputError(
+            f"{table.source}: --ctf {choice} needs CTF columns (rlnDefocusU, rlnVoltage ...), found none; estimate the CTF first or use --ctf none"
+        )
+    values = ctf(CtfBatch.from_arrays(table.ctf.take(indices), disc.kx.device), disc.frequency(pixel_size))
+    flipped = np.ones(len(indices), dtype=bool) if choice == "flipped" else np.asarray(table.phase_flipped)[indices]
+    return torch.where(torch.as_tensor(flipped, device=values.device)[:, None], values.abs(), values)
+
+
+class Hemnma:
+    """HEMNMA of one particle set.
+
+    Parameters
+    ----------
+    table, stack
+        Particles and their images.
+    modes
+        The modes to use, and only those.
+    settings
+        How thoroughly to search.
+    ctf_choice
+        See `transfer_function`.
+    device
+        Where to compute.
+    """
+
+    def __init__(
+        self,
+        table: ParticleTable,
+        stack: ImageStack,
+        modes: NormalModes,
+        settings: Settings,
+        *,
+        ctf_choice: str = "auto",
+        device: torch.device | str = "cpu",
+    ):
+        self.table, self.stack, self.modes, self.settings = table, stack, modes, settings
+        self.ctf_choice, self.device = ctf_choice, torch.device(device)
+        self.pixel_sizes, self.group = np.unique(np.round(np.asarray(table.pixel_size), 4), return_inverse=True)
+        transfer_function(table, ctf_choice, np.arange(1), Disc.make(stack.box, 1), 1.0)  # a missing CTF is said now
+        self.calibration: Calibration | None = None
+        self._aligners: list[Aligner] = []
+
+    def _reference(self, sigma: float) -> Reference:
+        return Reference.from_arrays(self.modes.coordinates, self.modes.vectors, self.modes.weights, sigma, self.device)
+
+    def _make_aligners(self, sigma: float) -> list[Aligner]:
+        reference = self._reference(sigma)
+        return [
+            Aligner(reference, self.modes.eigenvalues, self.stack.box, float(pixel), self.settings)
+            for pixel in self.pixel_sizes
+        ]
+
+    def use(self, calibration: Calibration) -> None:
+        """Set what was measured, and make the templates."""
+        self.calibration = calibration
+        self._aligners = self._make_aligners(calibration.sigma)
+        for aligner in self._aligners:
+            aligner.prepare()
+
+    def calibrate(self, *, fit: bool = True) -> Calibration:
+        """Measure the noise per shell and, with `fit`, the width of an atom; then `use` both."""
+        radius = self._reference(self.modes.sigma).radius
+        noise = []
+        for number, pixel in enumerate(self.pixel_sizes):
+            images = self._images(_spread(np.flatnonzero(self.group == number), NOISE_IMAGES))
+            power = background_power(images, radius / pixel + self.settings.max_shift_px)
+            variance = float(images.double().var(dim=(-2, -1)).mean())
+            if variance <= 0:
+                raise InputError(f"{self.table.source}: all images are constant; check the image files")
+            noise.append(power.clamp(min=_NOISE_FLOOR * variance * self.stack.box**2).tolist())
+        calibration = Calibration(float(self.modes.sigma), noise)
+        self.use(calibration)
+        if fit:
+            widths = [self._fitted_width(number) for number in range(len(self.pixel_sizes))]
+            weights = np.bincount(self.group)
+            calibration = Calibration(float(np.average(widths, weights=weights)), noise)
+            self.use(calibration)
+        return calibration
+
+    def _fitted_width(self, group: int) -> float:
+        chosen = _spread(np.flatnonzero(self.group == group), WIDTH_IMAGES)
+        aligner = self._aligners[group]
+        observation = self._observe(chosen, group)
+        found = aligner.align(observation)
+        as_tensor = lambda array: torch.as_tensor(array, dtype=torch.float32, device=self.device)  # noqa: E731
+        return fit_width(
+            aligner.reference,
+            observation,
+            as_tensor(matrix_from_euler(found.euler_deg)),
+            as_tensor(-found.shift_angst / aligner.pixel_size),
+            as_tensor(found.amplitudes),
+        )
+
+    def _images(self, indices: np.ndarray) -> Tensor:
+        return torch.as_tensor(self.stack.read(indices), dtype=torch.float32, device=self.device)
+
+    def _observe(self, indices: np.ndarray, group: int) -> Observation:
+        if self.calibration is None:
+            raise RuntimeError("calibrate first")
+        pixel = float(self.pixel_sizes[group])
+        disc = Disc.make(self.stack.box, self._aligners[group].radius, self.device)
+        power = torch.as_tensor(self.calibration.noise[group], device=self.device)
+        whitening = torch.sqrt(2.0 / power)[disc.shell].float()  # unit variance of real and imaginary parts
+        data = image_to_disc(self._images(indices), disc) * whitening
+        transfer = transfer_function(self.table, self.ctf_choice, indices, disc, pixel) * whitening
+        return Observation(disc, data, transfer, pixel)
+
+    def align(self, indices: np.ndarray, *, initial_poses: bool = False) -> dict[str, np.ndarray]:
+        """Align some particles; arrays as in `Result`, in the order of `indices`.
+
+        Raises
+        ------
+        NonFiniteError
+            If the alignment of a particle gives no finite number.
+        """
+        parts: list[tuple[np.ndarray, Result]] = []
+        for group, aligner in enumerate(self._aligners):
+            at = np.flatnonzero(self.group[indices] == group)
+            if not len(at):
+                continue
+            members = indices[at]
+            observation = self._observe(members, group)
+            if initial_poses:
+                euler, shift = self.table.euler_deg, self.table.shift_angst
+                if euler is None:
+                    raise InputError(
+                        f"{self.table.source}: --initial-poses needs rlnAngleRot, rlnAngleTilt, rlnAnglePsi, found none"
+                    )
+                shift = np.zeros((len(self.table), 2)) if shift is None else shift
+                result = aligner.align_locally(
+                    observation, euler[members], shift[members], self._given_amplitudes(members)
+                )
+            else:
+                result = aligner.align(observation)
+            parts.append((at, result))
+        arrays = {}
+        for name in Result.__dataclass_fields__:
+            first = np.asarray(getattr(parts[0][1], name))
+            full = np.empty((len(indices), *first.shape[1:]), dtype=first.dtype)
+            for at, result in parts:
+                full[at] = getattr(result, name)
+            if not np.isfinite(full).all():
+                row = int(np.argmin(np.isfinite(full.reshape(len(full), -1)).all(axis=1)))
+                raise NonFiniteError(
+                    f"{self.table.source}: particle {indices[row] + 1} ({self.table.image_name[indices[row]]}): its {name} is not finite; check the image"
+                )
+            arrays[name] = full
+        return arrays
+
+    def _given_amplitudes(self, members: np.ndarray) -> np.ndarray | None:
+        numbers = [int(number) for number in self.modes.indices]
+        if not all(number in self.table.amplitudes for number in numbers):
+            return None
+        return np.stack([np.asarray(self.table.amplitudes[number])[members] for number in numbers], axis=1)
+
+
+def _spread(indices: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of the indices, spread evenly."""
+    if len(indices) <= count:
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, count).round().astype(int)]
