@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,7 +60,9 @@ class ProdyEngine:
         else:
             network = prody.RTB("cflex")
             network.buildHessian(points, blocks, cutoff=reach, gamma=1.0)
-        network.calcModes(n_modes, zeros=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # ProDy passes SciPy's older keywords first
+            network.calcModes(n_modes, zeros=True)
         values = np.asarray(network.getEigvals())[:n_modes]
         vectors = np.asarray(network.getArray())[:, :n_modes]
         return values, vectors.T.reshape(len(values), len(coordinates), 3)

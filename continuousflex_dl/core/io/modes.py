@@ -17,7 +17,7 @@ from ..dynamics.network import N_RIGID
 from ..dynamics.nmd import read_nmd, write_nmd
 from ..dynamics.xmipp_modes import read_xmipp_modes, structure_beside
 from ..errors import InputError, NonFiniteError
-from ..structure.atoms import Structure, representation
+from ..structure.atoms import Structure, nameless, representation
 from ..structure.reader import read_structure
 from ..structure.writer import write_structure
 from .atomic import atomic_path
@@ -28,6 +28,7 @@ MODES_NAME, NMD_NAME, REFERENCE_NAME = "modes.npz", "modes.nmd", "reference.cif"
 _KEYS = ("indices", "eigenvalues", "vectors", "coordinates", "collectivity", "score", "weights", "sigma")
 _NEEDED = ("indices", "vectors", "coordinates")
 _NORM_TOLERANCE = 1e-3
+_ROUNDING = 1e-9
 _ORTHOGONAL_TOLERANCE = 0.02
 _SAME_COORDINATES_ANGST = 0.05
 
@@ -108,15 +109,21 @@ def read_modes(path: str | os.PathLike[str], structure_path: str | os.PathLike[s
 def read_reference(path: str | os.PathLike[str], modes: NormalModes) -> Structure:
     """Read the atoms that modes move: reference.cif beside the modes file, or the structure beside modes.xmd.
 
+    Where a modes file has neither, nameless atoms stand in (one GLY CA each), and the log says so.
+
     Raises
     ------
     InputError
-        If there is none, or it is not the structure of `modes`.
+        If the structure found is not that of `modes`.
     """
     file = Path(path)
-    folder = file if file.is_dir() else file.parent
-    reference = folder / REFERENCE_NAME
-    source = reference if reference.is_file() else structure_beside(file if file.is_file() else folder / MODES_NAME)
+    source = file.parent / REFERENCE_NAME
+    if not source.is_file():
+        try:
+            source = structure_beside(file)
+        except InputError:
+            log.warning("%s: no %s beside it, the atoms are written without their names", file, REFERENCE_NAME)
+            return nameless(modes.coordinates, modes.weights)
     return _matching_structure(file, modes.coordinates, source)
 
 
@@ -127,6 +134,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             found = ", ".join(archive.files) or "nothing"
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read as modes.npz ({error}); compute the modes again: cflex nma") from None
+    values = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}  # else: not an array file
     missing = [name for name in _NEEDED if name not in values]
     if missing:
         raise InputError(
@@ -202,6 +210,7 @@ def _normalised(path: Path, indices: np.ndarray, vectors: np.ndarray) -> np.ndar
             "%s: %d of %d vectors had not unit length (mode %d: %.4g) and are normalised; amplitudes are in Å of unit "
             "vectors", path.name, np.count_nonzero(off), len(off), indices[off][0], norms[off][0],
         )  # fmt: skip
+    norms = np.where(np.abs(norms - 1) > _ROUNDING, norms, 1.0)  # unit vectors stay as they are, bit by bit
     vectors = vectors / norms[:, None, None]
     flat = vectors.reshape(len(vectors), -1)
     product = np.abs(flat @ flat.T - np.eye(len(flat)))

@@ -124,6 +124,27 @@ def dense_index(labels: np.ndarray) -> np.ndarray:
     return np.concatenate(([0], np.cumsum(labels[1:] != labels[:-1]))).astype(np.int64)
 
 
+def nameless(coordinates: np.ndarray, weights: np.ndarray) -> Structure:
+    """Make a structure of points (N, 3) in Å of which nothing is known but their weights (N,): one GLY CA each."""
+    count = len(coordinates)
+    return Structure(
+        coordinates=np.asarray(coordinates, dtype=np.float64),
+        element=np.full(count, "C"),
+        atom_name=np.full(count, "CA"),
+        residue_name=np.full(count, "GLY"),
+        residue_number=np.arange(1, count + 1),
+        insertion_code=np.full(count, ""),
+        chain=np.full(count, "A"),
+        residue_index=np.arange(count),
+        chain_index=np.zeros(count, dtype=np.int64),
+        segment_index=np.zeros(count, dtype=np.int64),
+        b_factor=np.zeros(count),
+        occupancy=np.ones(count),
+        weights=np.asarray(weights, dtype=np.float64),
+        hetero=np.zeros(count, dtype=bool),
+    )
+
+
 def is_amino_acid_name(residue_name: str) -> bool:
     """Whether a residue name is that of an amino acid, modified ones and force-field dialects included."""
     return residue_name in _HISTIDINES_AND_CO or gemmi.find_tabulated_residue(residue_name).is_amino_acid()
