@@ -19,7 +19,7 @@ _HYDROGEN_MASS = 2.5  # below: hydrogen or deuterium
 
 
 def read_ensemble(
-    path: str | os.PathLike[str], topology: str | os.PathLike[str] | None = None, *, reference: Structure
+    path: str | os.PathLike[str], topology: str | os.PathLike[str] | None, reference: Structure
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Read conformations and superpose each on the reference by least squares.
 
@@ -28,7 +28,7 @@ def read_ensemble(
     path
         A PDB or mmCIF file with several models, or a trajectory (DCD, XTC, TRR ...).
     topology
-        PSF, PDB ... that names the atoms of a trajectory.
+        PSF, PDB ... that names the atoms of a trajectory; None for a file with models.
     reference
         The structure to match the atoms with (`superpose.match_atoms`) and to superpose on.
 

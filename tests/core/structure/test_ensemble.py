@@ -26,7 +26,7 @@ def dims(shared_data):
 
 def test_dims_path_in_the_span_of_the_modes(adk, dims):
     pytest.importorskip("MDAnalysis")
-    frames, index, notes = read_ensemble(*dims, reference=adk)
+    frames, index, notes = read_ensemble(*dims, adk)
     assert frames.shape == (98, 1_656, 3)
     assert (index == np.arange(1_656)).all()
     assert "chain names differ" in notes[-1]
@@ -49,21 +49,21 @@ def test_dims_path_in_the_span_of_the_modes(adk, dims):
 def test_ca_paths(shared_data, adk, name):
     pytest.importorskip("MDAnalysis")
     folder = shared_data / "trajectories/adk_psa" / name
-    frames, index, _ = read_ensemble(folder / "path.dcd", folder / "top.pdb", reference=representation(adk, "ca-p"))
+    frames, index, _ = read_ensemble(folder / "path.dcd", folder / "top.pdb", representation(adk, "ca-p"))
     assert frames.shape[1:] == (214, 3)
     assert len(index) == 214
 
 
 def test_trajectory_of_all_atoms_on_a_ca_reference(adk, dims):
     pytest.importorskip("MDAnalysis")
-    frames, _, notes = read_ensemble(*dims, reference=representation(adk, "ca-p"))
+    frames, _, notes = read_ensemble(*dims, representation(adk, "ca-p"))
     assert frames.shape == (98, 214, 3)
     assert "dropped 0 atoms of the reference and 1442 of the ensemble" in notes[-1]
 
 
 def test_multi_model_file(shared_data):
     reference, _ = read_structure(shared_data / "structures/ubiquitin/pdb1ubi.pdb")
-    frames, index, notes = read_ensemble(shared_data / "structures/ubiquitin/pdb2k39_ca.pdb", reference=reference)
+    frames, index, notes = read_ensemble(shared_data / "structures/ubiquitin/pdb2k39_ca.pdb", None, reference)
     assert frames.shape == (116, 76, 3)
     assert set(reference.atom_name[index]) == {"CA"}
     assert "dropped 526 atoms of the reference" in notes[-1]
@@ -74,21 +74,21 @@ def test_multi_model_file(shared_data):
 
 def test_missing_library_topology_and_files_are_said(adk, dims, monkeypatch, tmp_path, shared_data):
     with pytest.raises(InputError, match="--topology"):
-        read_ensemble(dims[0], reference=adk)
+        read_ensemble(dims[0], None, adk)
     with pytest.raises(InputError, match="no such file"):
-        read_ensemble(tmp_path / "absent.dcd", dims[1], reference=adk)
+        read_ensemble(tmp_path / "absent.dcd", dims[1], adk)
     with pytest.raises(InputError, match="no such file"):
-        read_ensemble(dims[0], tmp_path / "absent.psf", reference=adk)
+        read_ensemble(dims[0], tmp_path / "absent.psf", adk)
     monkeypatch.setitem(sys.modules, "MDAnalysis", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "scipion-em-continuousflex-dl\[trajectories\]"'):
-        read_ensemble(*dims, reference=adk)
+        read_ensemble(*dims, adk)
 
 
 def test_topology_of_another_system_and_damaged_trajectory(adk, dims, shared_data, tmp_path):
     pytest.importorskip("MDAnalysis")
     with pytest.raises(InputError, match="cannot be read as a trajectory"):
-        read_ensemble(dims[0], shared_data / "trajectories/adk_psa/MAP/top.pdb", reference=adk)
+        read_ensemble(dims[0], shared_data / "trajectories/adk_psa/MAP/top.pdb", adk)
     damaged = tmp_path / "short.dcd"
     damaged.write_bytes(dims[0].read_bytes()[:200])
     with pytest.raises(InputError, match="cannot be read as a trajectory"):
-        read_ensemble(damaged, dims[1], reference=adk)
+        read_ensemble(damaged, dims[1], adk)
