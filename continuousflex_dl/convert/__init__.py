@@ -1,7 +1,7 @@
 """Scipion objects to plain files and back. Knows pwem and the file formats; never torch."""
 
 from .alignment import matrix_from_pose, pose_from_matrix
-from .modes import ModesInput, mode_numbers, prepare_modes, read_modes, write_modes_folder
+from .modes import ModesInput, describe_numbers, mode_numbers, prepare_modes, read_modes, write_modes_folder
 from .images import ConversionError
 from .particles import (
     amplitudes_of,
@@ -21,6 +21,7 @@ __all__ = [
     "Space",
     "amplitudes_of",
     "matrix_from_pose",
+    "describe_numbers",
     "mode_numbers",
     "mode_numbers_of",
     "new_particles",

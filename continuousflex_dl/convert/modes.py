@@ -89,6 +89,17 @@ def mode_numbers(modes: SetOfNormalModes) -> list[int]:
     return [mode.number for mode in read_modes(modes) if not mode.rigid]
 
 
+def describe_numbers(numbers: Iterable[int]) -> str:
+    """Text of a list of modes: ``7, 8, 9, 12`` -> ``7-9,12``."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
 def prepare_modes(modes: SetOfNormalModes, folder: str | os.PathLike[str]) -> ModesInput:
     """Give the modes of a set to a command.
 
@@ -124,14 +135,14 @@ def prepare_modes(modes: SetOfNormalModes, folder: str | os.PathLike[str]) -> Mo
             f"the modes have different numbers of atoms ({', '.join(map(str, sorted(rows)))}); expected one"
         )
     _write_xmd(target / "modes.xmd", listed)
-    file = os.path.abspath(structure.getFileName())
+    file = str(structure.getFileName())
     if file.lower().endswith((".pdb", ".ent")):
         _link(file, target / "atoms.pdb")  # where readers of modes.xmd look without being told
     return ModesInput(str(target / "modes.xmd"), file, numbers)
 
 
 def own_modes_file(listed: Iterable[Mode]) -> Path | None:
-    """The ``modes.npz`` beside or above the displacement files, if all modes of the set are in it."""
+    """Find the ``modes.npz`` beside or above the displacement files, if all modes of the set are in it."""
     found: set[Path] = set()
     numbers: list[int] = []
     for mode in listed:
@@ -145,7 +156,7 @@ def own_modes_file(listed: Iterable[Mode]) -> Path | None:
         )
     if len(found) != 1 or found == {Path()}:
         return None
-    file = found.pop().absolute()
+    file = found.pop()
     return file if set(numbers) <= set(read_modes_file(file).indices.tolist()) else None
 
 
@@ -223,7 +234,7 @@ def _write_vector(file: Path, vector: NDArray[np.floating]) -> None:
 
 def _link(file: str, link: Path) -> None:
     link.unlink(missing_ok=True)
-    link.symlink_to(file)
+    link.symlink_to(os.path.abspath(file))
 
 
 def _write_xmd(file: Path, listed: list[Mode]) -> None:

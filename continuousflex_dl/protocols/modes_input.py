@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyworkflow.protocol.params as params
 
-from ..convert import ConversionError, mode_numbers, prepare_modes
+from ..convert import ConversionError, describe_numbers, mode_numbers, prepare_modes
 from ..options import OptionError
 from ..options.base import parse_mode_list
 
@@ -37,8 +37,8 @@ class ModesInputMixin:
         errors = []
         if missing:
             errors.append(
-                f"The set of normal modes has no mode {', '.join(map(str, missing))}; it has "
-                f"{_ranges(available) or 'none that is not rigid'}"
+                f"The set of normal modes has no mode {describe_numbers(missing)}; it has "
+                f"{describe_numbers(available) or 'none that is not rigid'}"
             )
         if modes.getPdb() is None:
             errors.append("The set of normal modes does not say which structure it belongs to; compute the modes again")
@@ -51,14 +51,3 @@ class ModesInputMixin:
         if prepared.structure is not None:
             files["structure"] = prepared.structure
         return files
-
-
-def _ranges(numbers: list[int]) -> str:
-    """``[7, 8, 9, 12]`` -> ``7-9, 12``."""
-    pieces: list[list[int]] = []
-    for number in sorted(numbers):
-        if pieces and number == pieces[-1][-1] + 1:
-            pieces[-1].append(number)
-        else:
-            pieces.append([number])
-    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in pieces)

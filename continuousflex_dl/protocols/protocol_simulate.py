@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import os
 
 from pwem.objects import SetOfParticles, SetOfParticlesFlex
@@ -14,11 +13,8 @@ from .base import CflexProtocol
 from .modes_input import ModesInputMixin
 
 
-class CflexSimulateOutputs(enum.Enum):
-    """Outputs of the protocol."""
-
-    outputParticles = SetOfParticles
-    outputTruth = SetOfParticles
+# a dictionary, because members of an Enum with the same class would be one member
+OUTPUT_PARTICLES, OUTPUT_TRUTH = "outputParticles", "outputTruth"
 
 
 class CflexProtSimulate(ModesInputMixin, CflexProtocol):
@@ -29,7 +25,7 @@ class CflexProtSimulate(ModesInputMixin, CflexProtocol):
 
     _label = "simulate particles"
     _devStatus = BETA
-    _possibleOutputs = CflexSimulateOutputs
+    _possibleOutputs = {OUTPUT_PARTICLES: SetOfParticles, OUTPUT_TRUTH: SetOfParticles}
     COMMAND = "simulate"
     INPUTS = ("modes", "structure")
 
@@ -91,9 +87,7 @@ class CflexProtSimulate(ModesInputMixin, CflexProtocol):
                 output.setAcquisition(common.acquisition.clone())
             for item in items:
                 output.append(item)
-        self._defineOutputs(
-            **{CflexSimulateOutputs.outputParticles.name: particles, CflexSimulateOutputs.outputTruth.name: truth}
-        )
+        self._defineOutputs(**{OUTPUT_PARTICLES: particles, OUTPUT_TRUTH: truth})
         self._defineSourceRelation(self.inputModes, particles)
         self._defineSourceRelation(self.inputModes, truth)
 
@@ -110,7 +104,7 @@ class CflexProtSimulate(ModesInputMixin, CflexProtocol):
         return errors
 
     def _summary(self):
-        if not hasattr(self, CflexSimulateOutputs.outputParticles.name):
+        if not hasattr(self, OUTPUT_PARTICLES):
             return ["The particles are not simulated yet."]
         source = (
             f"ensemble {self.ensemble.get()}"
@@ -121,7 +115,7 @@ class CflexProtSimulate(ModesInputMixin, CflexProtocol):
         return [f"*{self.outputParticles.getSize()}* particles, {source}, {noise}."]
 
     def _methods(self):
-        if not hasattr(self, CflexSimulateOutputs.outputParticles.name):
+        if not hasattr(self, OUTPUT_PARTICLES):
             return []
         return [
             f"{self.outputParticles.getSize()} particle images were simulated by projecting a flexible reference "

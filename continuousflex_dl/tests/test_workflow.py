@@ -1,0 +1,227 @@
+"""The workflow of the plugin inside a Scipion project, on a small synthetic structure."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+from pwem.objects import SetOfNormalModes, SetOfParticlesFlex
+from pwem.protocols import EMProtocol, ProtImportPdb
+from pyworkflow.protocol.constants import MODE_RESUME
+from pyworkflow.tests import BaseTest, setupTestProject
+
+from ..convert import amplitudes_of, matrix_from_pose, mode_numbers_of, pose_from_matrix, read_modes
+from ..protocols import CflexProtHEMNMA, CflexProtNMA, CflexProtSimulate, CflexProtSpace
+from .synthetic import write_structure
+
+N_PARTICLES = 8
+FAST = {"angularStep": 30.0, "hypotheses": 8, "batchSize": 2, "numberOfThreads": 2, "fitWidth": False}
+
+
+def tilt_axis_error(first, second) -> float:
+    """Angle between the rotations of two Scipion matrices, degrees."""
+    trace = np.trace(first[:3, :3] @ second[:3, :3].T)
+    return float(np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1))))
+
+
+class TestWorkflow(BaseTest):
+    """Import, normal modes, simulation, HEMNMA, space; every test starts from what `setUpClass` made."""
+
+    @classmethod
+    def setUpClass(cls):
+        setupTestProject(cls)
+        write_structure("model.pdb")
+        cls.importPdb = cls.newProtocol(
+            ProtImportPdb, inputPdbData=ProtImportPdb.IMPORT_FROM_FILES, pdbFile=os.path.abspath("model.pdb")
+        )
+        cls.launchProtocol(cls.importPdb)
+        cls.nma = cls.newProtocol(
+            CflexProtNMA, inputStructure=cls.importPdb.outputPdb, numberOfModes=12, blockSize=4, numberOfThreads=2
+        )
+        cls.launchProtocol(cls.nma)
+        cls.simulate = cls.newProtocol(
+            CflexProtSimulate,
+            inputModes=cls.nma.outputModes,
+            numberOfParticles=N_PARTICLES,
+            box=32,
+            pixelSize=3.0,
+            modeList="7,8",
+            law=cls.law("line"),
+            amplitude=30.0,
+            noiseless=True,
+            shiftPx=1.0,
+            numberOfThreads=2,
+        )
+        cls.launchProtocol(cls.simulate)
+
+    @staticmethod
+    def law(name: str) -> int:
+        """Position of a law among the choices of the form."""
+        from ..options import command
+        from ..protocols.forms import enum_choices
+
+        return enum_choices(command("simulate").options, "law").index(name)
+
+    def hemnma(self, **settings):
+        """Alignment of the simulated particles, not yet launched."""
+        values = {**FAST, "modeList": "7-8", **settings}
+        return self.newProtocol(
+            CflexProtHEMNMA, inputParticles=self.simulate.outputParticles, inputModes=self.nma.outputModes, **values
+        )
+
+    def test_modes(self):
+        modes = self.nma.outputModes
+        self.assertSetSize(modes, 6)
+        listed = read_modes(modes)
+        self.assertEqual([mode.number for mode in listed], [7, 8, 9, 10, 11, 12])
+        self.assertTrue(all(mode.eigenvalue > 0 and mode.collectivity > 0 for mode in listed))
+        self.assertTrue(os.path.exists(modes.getPdb().getFileName()))
+        vector = np.loadtxt(listed[0].file)
+        self.assertEqual(vector.shape, (192, 3))
+        self.assertAlmostEqual(float((vector**2).sum()), 1.0, places=5)
+        self.assertEqual(self.nma.validate(), [])
+        self.assertIn("Modes 7 to 12 of 192", self.nma.summary()[0])
+
+    def test_simulation(self):
+        particles, truth = self.simulate.outputParticles, self.simulate.outputTruth
+        self.assertSetSize(particles, N_PARTICLES)
+        self.assertSetSize(truth, N_PARTICLES)
+        self.assertTrue(particles.hasCTF())
+        self.assertFalse(particles.hasAlignment())
+        self.assertTrue(truth.hasAlignmentProj())
+        self.assertAlmostEqual(particles.getSamplingRate(), 3.0)
+        self.assertEqual(particles.getDim()[:2], (32, 32))
+        first = particles.getFirstItem()
+        self.assertEqual(first.getCTF().getDefocusU(), 5000.0)
+        self.assertEqual(first.getAcquisition().getVoltage(), 200.0)
+        for item in truth.iterItems():
+            self.assertEqual(mode_numbers_of(item), [7, 8])
+            self.assertTrue(all(abs(q) <= 30.0 for q in amplitudes_of(item)))
+
+    def test_hemnma_and_space(self):
+        hemnma = self.hemnma()
+        self.launchProtocol(hemnma)
+        output = hemnma.outputParticles
+        self.assertIsInstance(output, SetOfParticlesFlex)
+        self.assertSetSize(output, N_PARTICLES)
+        self.assertTrue(output.hasAlignmentProj())
+        self.assertTrue(output.hasCTF())
+        truth = {item.getObjId(): item.clone() for item in self.simulate.outputTruth.iterItems()}
+        good = 0
+        for item in output.iterItems():
+            self.assertEqual(item.getFlexInfo().getProgName(), "CflexHEMNMA")
+            self.assertEqual(len(item.getZRed()), 3)
+            np.testing.assert_allclose(item.getZFlex(), amplitudes_of(item))
+            self.assertTrue(0 <= item._cflexScore.get() <= 1)
+            true = truth[item.getObjId()]
+            self.assertEqual(item.getLocation(), true.getLocation())
+            angle = tilt_axis_error(item.getTransform().getMatrix(), true.getTransform().getMatrix())
+            error = np.abs(np.array(amplitudes_of(item)) - amplitudes_of(true)).max()
+            shift = np.subtract(
+                pose_from_matrix(item.getTransform().getMatrix(), 3.0)[3:],
+                pose_from_matrix(true.getTransform().getMatrix(), 3.0)[3:],
+            )
+            good += angle < 10 and error < 10 and np.abs(shift).max() < 1.5
+        self.assertGreaterEqual(good, N_PARTICLES - 2, "poses and amplitudes are far from the truth")
+
+        space = self.newProtocol(
+            CflexProtSpace,
+            inputParticles=output,
+            inputModes=self.nma.outputModes,
+            inputTruth=self.simulate.outputTruth,
+            numberOfThreads=2,
+        )
+        self.launchProtocol(space)
+        self.assertSetSize(space.outputParticles, N_PARTICLES)
+        found = np.array([item.getZRed() for item in space.outputParticles.iterItems()])
+        self.assertEqual(found.shape, (N_PARTICLES, 3))
+        np.testing.assert_array_equal(found[:, 2], 0.0)
+        self.assertGreater(found[:, 0].std(), found[:, 1].std())
+        self.assertEqual(space.outputParticles.getFlexInfo().getProgName(), "CflexHEMNMA")
+        self.assertTrue(os.path.exists(space.outputTrajectory.getFileName()))
+        self.assertIn("report.html", " ".join(space.summary()))
+
+    def test_modes_of_another_plugin(self):
+        """A set with rigid modes, other file names and no modes.npz gives the same amplitudes."""
+        other = self.newProtocol(EMProtocol)
+        self.saveProtocol(other)
+        other.makePathsAndClean()
+        own = read_modes(self.nma.outputModes)
+        modes = SetOfNormalModes.create(other.getPath(), prefix="modes")
+        rng = np.random.default_rng(0)
+        from pwem.objects import NormalMode
+
+        for number in range(1, 9):
+            vector = np.tile(rng.normal(size=3), (192, 1)) if number < 7 else np.loadtxt(own[number - 7].file)
+            file = other._getExtraPath(f"mode{number}.txt")
+            np.savetxt(file, vector)
+            item = NormalMode(modeFile=file, collectivity=0.5, score=0.5)
+            item.setEnabled(number > 6)
+            modes.append(item)
+        modes.setPdb(self.nma.outputStructure)
+        other._defineOutputs(outputModes=modes)
+        self.saveProtocol(other)
+        hemnma = self.hemnma(initialPoses=True, numberOfThreads=1)
+        hemnma.inputParticles.set(self.simulate.outputTruth)
+        hemnma.inputModes.set(other.outputModes)
+        self.launchProtocol(hemnma)
+        truth = {item.getObjId(): amplitudes_of(item) for item in self.simulate.outputTruth.iterItems()}
+        errors = [
+            np.abs(np.array(amplitudes_of(item)) - truth[item.getObjId()]).max()
+            for item in hemnma.outputParticles.iterItems()
+        ]
+        self.assertLess(float(np.median(errors)), 5.0)
+
+    def test_kill_and_continue(self):
+        """A run that is killed and continued ends with the bytes of an uninterrupted one."""
+        import psutil
+
+        whole = self.hemnma(numberOfThreads=1)
+        self.launchProtocol(whole)
+        killed = self.hemnma(numberOfThreads=1)
+        self.launchProtocol(killed, wait=False)
+        blocks = killed._getExtraPath("hemnma", "blocks")
+        deadline = time.time() + 120
+        while time.time() < deadline:
+            done = [name for name in (os.listdir(blocks) if os.path.isdir(blocks) else []) if name.endswith(".npz")]
+            if done:
+                break
+            time.sleep(0.05)
+        self.proj._updateProtocol(killed)
+        process = psutil.Process(killed.getPid())
+        for child in process.children(recursive=True):
+            child.kill()
+        process.kill()
+        process.wait(10)
+        result = killed._resultPath("particles.star")
+        self.assertFalse(os.path.exists(result), "the run ended before it could be killed")
+        self.proj._updateProtocol(killed, checkPid=True)
+        self.assertTrue(killed.isFailed())
+        kept = {name: os.stat(os.path.join(blocks, name)).st_mtime_ns for name in done}
+        self.assertTrue(kept)
+        killed.runMode.set(MODE_RESUME)
+        self.launchProtocol(killed)
+        with open(killed.getStdoutLog()) as log:
+            self.assertIn("--resume", log.read())
+        self.assertSetSize(killed.outputParticles, N_PARTICLES)
+        with open(result, "rb") as first, open(whole._resultPath("particles.star"), "rb") as second:
+            self.assertEqual(first.read(), second.read())
+
+    def test_validation(self):
+        hemnma = self.hemnma(modeList="7,55")
+        self.assertIn("no mode 55", " ".join(hemnma.validate()))
+        hemnma = self.hemnma(initialPoses=True)
+        self.assertIn("no 3D poses", " ".join(hemnma.validate()))
+        hemnma = self.hemnma(modeList="3")
+        self.assertIn("rigid-body", " ".join(hemnma.validate()))
+        space = self.newProtocol(CflexProtSpace, inputParticles=self.simulate.outputParticles)
+        self.assertIn("no amplitudes", " ".join(space.validate()))
+        simulate = self.newProtocol(
+            CflexProtSimulate, inputModes=self.nma.outputModes, numberOfParticles=5, modeList="7", law=self.law("helix")
+        )
+        self.assertIn("exactly three modes", " ".join(simulate.validate()))
+
+    def test_matrix_helpers_agree(self):
+        pose = (10.0, 20.0, 30.0, 1.0, -2.0)
+        np.testing.assert_allclose(pose_from_matrix(matrix_from_pose(*pose, 3.0), 3.0), pose, atol=1e-9)

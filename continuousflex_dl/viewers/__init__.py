@@ -1,0 +1,7 @@
+"""What Scipion opens on the results of the protocols."""
+
+from .viewer_amplitudes import CflexAmplitudesViewer, CflexHEMNMAViewer
+from .viewer_modes import CflexModesViewer, CflexNMAViewer
+from .viewer_space import CflexSpaceViewer
+
+__all__ = ["CflexAmplitudesViewer", "CflexHEMNMAViewer", "CflexModesViewer", "CflexNMAViewer", "CflexSpaceViewer"]

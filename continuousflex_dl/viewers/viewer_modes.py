@@ -1,0 +1,91 @@
+"""Viewers of normal modes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyworkflow.protocol.params as params
+from pwem.objects import SetOfNormalModes
+from pyworkflow.viewer import DESKTOP_TKINTER, ProtocolViewer, Viewer
+
+from ..convert import ConversionError, read_modes
+from ..protocols import CflexProtNMA
+from . import plots
+from .windows import FigureView
+
+QUANTITIES = ("collectivity", "eigenvalue", "score")
+
+
+def mode_figure(modes: SetOfNormalModes, quantity: str, threshold: float | None = None):
+    """Bars of a quantity of the non-rigid modes of a set."""
+    listed = [mode for mode in read_modes(modes) if not mode.rigid and getattr(mode, quantity) is not None]
+    if not listed:
+        raise ConversionError(f"The set of normal modes has no {quantity}")
+    return plots.mode_bars(
+        [mode.number for mode in listed],
+        np.array([getattr(mode, quantity) for mode in listed]),
+        [mode.enabled for mode in listed],
+        quantity,
+        threshold=threshold if quantity == "collectivity" else None,
+    )
+
+
+def profile_figure(modes: SetOfNormalModes, number: int):
+    """Displacement of every atom in one mode of a set."""
+    found = {mode.number: mode.file for mode in read_modes(modes)}
+    if number not in found:
+        raise ConversionError(f"The set has no mode {number}; it has {', '.join(map(str, found))}")
+    return plots.displacement_profile(np.loadtxt(found[number], ndmin=2), number)
+
+
+class CflexModesViewer(Viewer):
+    """Collectivity of the modes of any set."""
+
+    _label = "normal modes plot"
+    _name = "Collectivity of the modes"
+    _targets = [SetOfNormalModes]
+    _environments = [DESKTOP_TKINTER]
+
+    def _visualize(self, obj, **kwargs):
+        return [FigureView(mode_figure(obj, "collectivity"), "Normal modes")]
+
+
+class CflexNMAViewer(ProtocolViewer):
+    """Choices to look at the modes of a run."""
+
+    _label = "viewer normal modes"
+    _targets = [CflexProtNMA]
+    _environments = [DESKTOP_TKINTER]
+
+    def _defineParams(self, form):
+        form.addSection(label="Normal modes")
+        form.addParam(
+            "quantity", params.EnumParam, choices=list(QUANTITIES), default=0, display=params.EnumParam.DISPLAY_HLIST,
+            label="Quantity", help="Collectivity near 1: all atoms move. Small eigenvalue: an easy motion. "
+            "Small score: both.",
+        )  # fmt: skip
+        form.addParam("displayModes", params.LabelParam, label="Plot it for all modes")
+        form.addParam("modeNumber", params.IntParam, default=7, label="Mode number")
+        form.addParam("displayProfile", params.LabelParam, label="Plot the displacement of every atom")
+
+    def _getVisualizeDict(self):
+        return {"displayModes": self._showModes, "displayProfile": self._showProfile}
+
+    def _showModes(self, paramName=None):
+        modes = getattr(self.protocol, "outputModes", None)
+        if modes is None:
+            return [self.errorMessage("The modes are not computed yet.")]
+        try:
+            figure = mode_figure(modes, QUANTITIES[self.quantity.get()], self.protocol.collectivityThreshold.get())
+        except ConversionError as error:
+            return [self.errorMessage(str(error))]
+        return [FigureView(figure, "Normal modes")]
+
+    def _showProfile(self, paramName=None):
+        modes = getattr(self.protocol, "outputModes", None)
+        if modes is None:
+            return [self.errorMessage("The modes are not computed yet.")]
+        try:
+            figure = profile_figure(modes, self.modeNumber.get())
+        except ConversionError as error:
+            return [self.errorMessage(str(error))]
+        return [FigureView(figure, f"Mode {self.modeNumber.get()}")]

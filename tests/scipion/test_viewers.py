@@ -1,0 +1,157 @@
+"""Figures are made without a screen, from sets of this and of other plugins."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from pwem.objects import NormalMode, Particle, SetOfNormalModes, SetOfParticles
+from pyworkflow.object import CsvList, Float
+
+from continuousflex_dl.convert import ConversionError, set_amplitudes
+from continuousflex_dl.viewers import plots
+from continuousflex_dl.viewers.data import amplitude_values, space_values
+from continuousflex_dl.viewers.viewer_amplitudes import chosen, scatter_figure
+from continuousflex_dl.viewers.viewer_modes import mode_figure, profile_figure
+from continuousflex_dl.wizards.mode_selection import mode_rows
+
+
+def draw(figure):
+    """Render, so that a broken axis fails here."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = np.asarray(canvas.buffer_rgba())
+    assert image[..., :3].std() > 0
+    return image
+
+
+@pytest.fixture
+def particles(tmp_path):
+    """Twelve particles with amplitudes of modes 7, 8, 10 and a score, two of them without convergence."""
+    from pyworkflow.object import Integer
+
+    rng = np.random.default_rng(0)
+    found = SetOfParticles(filename=str(tmp_path / "p.sqlite"))
+    found.setSamplingRate(1.0)
+    found._firstDim.set((8, 8, 1))
+    for number in range(12):
+        item = Particle()
+        item.setObjId(number + 1)
+        item.setLocation(number + 1, "a.mrcs")
+        set_amplitudes(item, (7, 8, 10), rng.normal(size=3).tolist())
+        item._cflexScore = Float(0.5 + 0.01 * number)
+        item._cflexConverged = Integer(int(number > 1))
+        found._insertItem(item)
+        found._size.increment()
+    return found
+
+
+@pytest.fixture
+def modes(tmp_path):
+    found = SetOfNormalModes(filename=str(tmp_path / "m.sqlite"))
+    for number in (7, 8, 9):
+        np.savetxt(tmp_path / f"vec.{number}", np.random.default_rng(number).normal(size=(20, 3)))
+        item = NormalMode(modeFile=str(tmp_path / f"vec.{number}"), collectivity=0.1 * number, score=0.2)
+        item.setObjId(number)
+        item.setEnabled(number != 9)
+        found.append(item)
+    return found
+
+
+def test_amplitudes_and_scores_are_read(particles):
+    found = amplitude_values(particles)
+    assert found.values.shape == (12, 3)
+    assert found.names == ("mode 7", "mode 8", "mode 10")
+    assert found.converged.sum() == 10
+    assert found.has_score
+
+
+@pytest.mark.parametrize("selection", ["", "7", "8,10", "10,7,8"])
+def test_scatter_of_chosen_modes(particles, selection):
+    found = amplitude_values(particles)
+    figure = scatter_figure(found, selection)
+    draw(figure)
+    axes = figure.axes[0]
+    if selection == "8,10":
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("mode 8 (Å)", "mode 10 (Å)")
+        drawn = np.concatenate([np.asarray(c.get_offsets()) for c in axes.collections if len(c.get_offsets())])
+        np.testing.assert_allclose(np.sort(drawn[:, 0]), np.sort(found.values[:, 1]))
+        assert "2 not converged" in axes.get_title()
+
+
+@pytest.mark.parametrize(("selection", "message"), [("9", "no amplitude of mode 9"), ("x", "expected mode numbers")])
+def test_wrong_choice_is_said(particles, selection, message):
+    with pytest.raises(ConversionError, match=message):
+        chosen(amplitude_values(particles), selection)
+
+
+def test_particles_without_amplitudes_are_said(tmp_path):
+    empty = SetOfParticles(filename=str(tmp_path / "e.sqlite"))
+    with pytest.raises(ConversionError, match="no amplitudes"):
+        amplitude_values(empty)
+
+
+def test_set_of_another_plugin_without_score(tmp_path):
+    found = SetOfParticles(filename=str(tmp_path / "p.sqlite"))
+    for number in range(3):
+        item = Particle()
+        item.setObjId(number + 1)
+        item.setLocation(number + 1, "a.mrcs")
+        item._xmipp_nmaDisplacements = CsvList()
+        item._xmipp_nmaDisplacements.set([str(number), "2.5"])
+        found._insertItem(item)
+    values = amplitude_values(found)
+    assert values.names == ("mode 7", "mode 8")
+    assert not values.has_score
+    draw(scatter_figure(values, ""))
+
+
+def test_bars_and_profile(modes):
+    figure = mode_figure(modes, "collectivity", 0.75)
+    draw(figure)
+    heights = [patch.get_height() for patch in figure.axes[0].patches]
+    assert heights == pytest.approx([0.7, 0.8, 0.9])
+    assert figure.axes[0].patches[2].get_facecolor() != figure.axes[0].patches[0].get_facecolor()
+    draw(profile_figure(modes, 8))
+    with pytest.raises(ConversionError, match="no mode 12"):
+        profile_figure(modes, 12)
+    with pytest.raises(ConversionError, match="no eigenvalue"):
+        mode_figure(modes, "eigenvalue")
+
+
+def test_histogram_leaves_out_nan():
+    figure = plots.histogram(np.array([1.0, 2.0, np.nan, 3.0]), "mode 7")
+    draw(figure)
+    assert figure.axes[0].get_title().startswith("mean 2,") or figure.axes[0].get_title().startswith("mean 2")
+
+
+def test_a_million_points_are_thinned():
+    figure = plots.scatter(np.zeros((1_000_000, 2)), ("a", "b"))
+    assert "100000 of 1000000" in figure.axes[0].get_title()
+
+
+def test_four_dimensions_are_refused():
+    with pytest.raises(ValueError, match="expected"):
+        plots.scatter(np.zeros((5, 4)), "abcd")
+
+
+def test_space_leaves_out_padding(tmp_path):
+    from pwem.objects import ParticleFlex, SetOfParticlesFlex
+
+    found = SetOfParticlesFlex(filename=str(tmp_path / "f.sqlite"), progName="x")
+    for number in range(4):
+        item = ParticleFlex(progName="x")
+        item.setObjId(number + 1)
+        item.setLocation(number + 1, "a.mrcs")
+        item.setZRed([1.0 * number, 2.0, 0.0])
+        found._insertItem(item)
+    assert space_values(found).values.shape == (4, 2)
+
+
+def test_wizard_lists_the_modes(modes):
+    rows = mode_rows(modes)
+    assert [number for number, _ in rows] == [7, 8, 9]
+    assert rows[0][1][0] == "0.7"
+    assert [texts[-1] for _, texts in rows] == ["yes", "yes", "no"]

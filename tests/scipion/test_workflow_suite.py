@@ -1,0 +1,3 @@
+"""Runs the suite of the plugin, as ``scipion test`` does, under pytest."""
+
+from continuousflex_dl.tests.test_workflow import TestWorkflow  # noqa: F401  (pytest collects the class)
