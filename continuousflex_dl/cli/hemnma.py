@@ -49,8 +49,17 @@ def run(options: HemnmaOptions, run: Run) -> None:
         local_shift_px=options.local_shift,
     )
     hemnma = Hemnma(table, stack, modes, settings, ctf_choice=options.ctf, device=device)
-    used = "none" if options.ctf == "none" or table.ctf is None else "|CTF|" if options.ctf == "flipped" or table.phase_flipped.all() else "in the model"
-    run.say(f"{len(table)} particles of {stack.box} px, {modes.vectors.shape[1]} atoms, modes {','.join(map(str, modes.indices))}, CTF {used}, on {device}, {run.threads} thread(s)")
+    used = (
+        "none"
+        if options.ctf == "none" or table.ctf is None
+        else "|CTF|"
+        if options.ctf == "flipped" or table.phase_flipped.all()
+        else "in the model"
+    )
+    run.say(
+        f"{len(table)} particles of {stack.box} px, {modes.n_atoms} atoms, modes {','.join(map(str, modes.indices))}, "
+        f"CTF {used}, on {device}, {run.threads} thread(s)"
+    )
 
     fingerprint = {key: value for key, value in options.model_dump(mode="json").items() if key not in _HARMLESS}
     store = BlockStore(run.path("blocks"), len(table), options.batch_size, fingerprint)
@@ -64,7 +73,11 @@ def run(options: HemnmaOptions, run: Run) -> None:
         sigma = hemnma.calibration.sigma if hemnma.calibration else modes.sigma
         run.say(f"width of an atom: {sigma:.2f} Å" + (" (fitted to the images)" if options.fit_width else ""))
     with run.stage("align"), _one_thread_per_block(), run.progress("hemnma", "particles") as progress:
-        store.run(lambda first, last: hemnma.align(np.arange(first, last), initial_poses=options.initial_poses), threads=run.threads, progress=progress)
+        store.run(
+            lambda first, last: hemnma.align(np.arange(first, last), initial_poses=options.initial_poses),
+            threads=run.threads,
+            progress=progress,
+        )
     with run.stage("write"):
         found = store.collect()
         numbers = [int(number) for number in modes.indices]
@@ -75,7 +88,10 @@ def run(options: HemnmaOptions, run: Run) -> None:
                 {number: found["amplitude_std"][:, column] for column, number in enumerate(numbers)},
             )
             .with_results(
-                score=found["score"], converged=found["converged"], angle_std_deg=found["angle_std_deg"], shift_std_angst=found["shift_std_angst"]
+                score=found["score"],
+                converged=found["converged"],
+                angle_std_deg=found["angle_std_deg"],
+                shift_std_angst=found["shift_std_angst"],
             )
         )
         write_star(final, result)
@@ -90,11 +106,17 @@ def run(options: HemnmaOptions, run: Run) -> None:
         "modes": options.modes,
     }
     run.result(**summary)
-    print(f"{'mode':>6} {'mean':>10} {'std':>10} {'median error':>13}   (amplitudes in Å of unit-norm modes; RMSD = amplitude / {np.sqrt(modes.vectors.shape[1]):.1f})")
+    print(
+        f"{'mode':>6} {'mean':>10} {'std':>10} {'median error':>13}   "
+        f"(amplitudes in Å of unit-norm modes; RMSD = amplitude / {np.sqrt(modes.n_atoms):.1f})"
+    )
     for column, number in enumerate(numbers):
         values, std = found["amplitudes"][:, column], found["amplitude_std"][:, column]
         print(f"{number:>6} {values.mean():>10.2f} {values.std():>10.2f} {np.median(std):>13.2f}")
-    print(f"{summary['converged']} of {len(table)} converged; score {summary['median_score']}, angle +-{summary['median_angle_std_deg']} degrees, shift +-{summary['median_shift_std_angst']} Å (medians)")
+    print(
+        f"{summary['converged']} of {len(table)} converged; score {summary['median_score']}, "
+        f"angle +-{summary['median_angle_std_deg']} degrees, shift +-{summary['median_shift_std_angst']} Å (medians)"
+    )
     print(f"written: {final}")
 
 

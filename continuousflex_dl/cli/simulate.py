@@ -51,7 +51,13 @@ def run(options: SimulateOptions, run: Run) -> None:
         run.add_input(options.ctf_table)
         ctf = rows.take(generator.integers(len(rows), size=count))
     elif not options.no_ctf:
-        ctf = constant_ctf(count, voltage=options.voltage, cs=options.cs, amplitude_contrast=options.amplitude_contrast, defocus=options.defocus)
+        ctf = constant_ctf(
+            count,
+            voltage=options.voltage,
+            cs=options.cs,
+            amplitude_contrast=options.amplitude_contrast,
+            defocus=options.defocus,
+        )
     euler, shift = draw_poses(count, options.shift_px * options.pixel_size, options.seed)
     drawn = Drawn(euler, shift, amplitudes, frame)
     microscope = Microscope(
@@ -75,7 +81,11 @@ def run(options: SimulateOptions, run: Run) -> None:
     size = options.downsample or options.box
     block = max(1, min(256, _BLOCK_BYTES // (8 * len(weights) * (options.box + 1))))
     run.claim_output()
-    with run.stage("simulate"), run.progress("simulate", "particles") as progress, write_stack(run.path(_STACK), count, size, microscope.final_pixel_size) as writer:
+    with (
+        run.stage("simulate"),
+        run.progress("simulate", "particles") as progress,
+        write_stack(run.path(_STACK), count, size, microscope.final_pixel_size) as writer,
+    ):
         for first in range(0, count, block):
             index = np.arange(first, min(count, first + block))
             images = simulate_block(
@@ -93,22 +103,34 @@ def run(options: SimulateOptions, run: Run) -> None:
     with run.stage("write"):
         names = [f"{number + 1:06d}@{_STACK}" for number in range(count)]
         folder = run.path(_STACK).parent
-        table = ParticleTable.create(names, microscope.final_pixel_size, folder=folder, box=size, ctf=ctf, phase_flipped=options.phase_flip)
+        table = ParticleTable.create(
+            names, microscope.final_pixel_size, folder=folder, box=size, ctf=ctf, phase_flipped=options.phase_flip
+        )
         truth = table.with_poses(drawn.euler_deg, drawn.shift_angst)
         if drawn.amplitudes is not None:
-            truth = truth.with_amplitudes({number: drawn.amplitudes[:, column] for column, number in enumerate(options.use)}, None)
+            truth = truth.with_amplitudes(
+                {number: drawn.amplitudes[:, column] for column, number in enumerate(options.use)}, None
+            )
         if drawn.frame is not None:
             truth = truth.with_results(frame=drawn.frame + 1)
             _write_coordinates(run.path("truth.h5"), structures, centre, count, len(weights), matched, block)
         write_star(run.path(_TRUTH), truth)
         write_star(run.path("particles.star"), table)
-    run.result(particles=count, box=size, pixel_size=microscope.final_pixel_size, conformations="ensemble" if frames is not None else options.law)
-    print(f"{count} particles of {size} px, {microscope.final_pixel_size:g} Å/px, {'no noise' if options.noiseless else f'SNR {options.snr:g}'}, {'no CTF' if ctf is None else 'CTF'}")
+    run.result(
+        particles=count,
+        box=size,
+        pixel_size=microscope.final_pixel_size,
+        conformations="ensemble" if frames is not None else options.law,
+    )
+    print(
+        f"{count} particles of {size} px, {microscope.final_pixel_size:g} Å/px, "
+        f"{'no noise' if options.noiseless else f'SNR {options.snr:g}'}, {'no CTF' if ctf is None else 'CTF'}"
+    )
     print(f"written: {run.path('particles.star')} and {run.path(_TRUTH)}")
 
 
 def _block_seed(seed: int, block: int) -> int:
-    return int(np.random.SeedSequence([seed, 2, block]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, 2, block]).generate_state(1, np.uint64)[0]) >> 1
 
 
 def _read_frames(options: SimulateOptions, run: Run, modes: NormalModes) -> tuple[np.ndarray, np.ndarray]:
@@ -119,10 +141,16 @@ def _read_frames(options: SimulateOptions, run: Run, modes: NormalModes) -> tupl
     beside = Path(options.modes).parent / "reference.cif"
     source = options.structure or (str(beside) if beside.exists() else None)
     if source is None:
-        raise InputError(f"{options.modes}: an ensemble is matched to the reference by atom names, and there is no reference.cif beside the modes; give --structure")
+        raise InputError(
+            f"{options.modes}: an ensemble is matched to the reference by atom names, and there is no reference.cif "
+            "beside the modes; give --structure"
+        )
     reference, _ = read_structure(source)
     if len(reference) != modes.n_atoms:
-        raise InputError(f"{source}: has {len(reference)} atoms, the modes have {modes.n_atoms}; give the structure that the modes were computed from")
+        raise InputError(
+            f"{source}: has {len(reference)} atoms, the modes have {modes.n_atoms}; "
+            "give the structure that the modes were computed from"
+        )
     with run.stage("ensemble"):
         frames, matched, notes = read_ensemble(options.ensemble, options.topology, reference)
     for note in notes:
@@ -133,22 +161,31 @@ def _read_frames(options: SimulateOptions, run: Run, modes: NormalModes) -> tupl
 
 def _warn_if_cut(run: Run, modes: NormalModes, microscope: Any, options: SimulateOptions) -> None:
     reach = float(np.linalg.norm(modes.centred, axis=1).max()) + options.shift_px * options.pixel_size
-    if reach > microscope.box * microscope.pixel_size / 2:
+    half = microscope.box * microscope.pixel_size / 2
+    if reach > half:
         run.say(
-            f"warning: the particle reaches {reach:.0f} Å from the centre (shifts included), the box only {microscope.box * microscope.pixel_size / 2:.0f} Å; "
+            f"warning: the particle reaches {reach:.0f} Å from the centre (shifts included), the box {half:.0f} Å; "
             "images may be cut: use a larger --box or --pixel-size"
         )
 
 
 def _write_coordinates(
-    path: Path, structures: Callable[[np.ndarray], np.ndarray], centre: np.ndarray, count: int, atoms: int, matched: np.ndarray, block: int
+    path: Path,
+    structures: Callable[[np.ndarray], np.ndarray],
+    centre: np.ndarray,
+    count: int,
+    atoms: int,
+    matched: np.ndarray,
+    block: int,
 ) -> None:
     """True coordinates (n, N, 3) in the reference's frame, and which atoms of the reference they are."""
     import h5py
 
     with atomic_path(path) as temporary, ExitStack() as stack:
         handle = stack.enter_context(h5py.File(temporary, "w", track_order=False))
-        data = handle.create_dataset("coordinates", (count, atoms, 3), dtype="f4", chunks=(1, atoms, 3), compression="gzip", compression_opts=1)
+        data = handle.create_dataset(
+            "coordinates", (count, atoms, 3), dtype="f4", chunks=(1, atoms, 3), compression="gzip", compression_opts=1
+        )
         handle.create_dataset("atom_index", data=matched.astype(np.int64))
         for first in range(0, count, block):
             index = np.arange(first, min(count, first + block))

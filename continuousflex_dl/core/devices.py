@@ -24,7 +24,10 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cuda", 0) if available else torch.device("cpu")
     index = int(name.partition(":")[2] or 0)
     if index >= available:
-        raise InputError(f"--device {name}: this machine has {available} usable CUDA device(s); use --device cpu or auto, or check the driver and CUDA_VISIBLE_DEVICES")
+        raise InputError(
+            f"--device {name}: this machine has {available} usable CUDA device(s); "
+            "use --device cpu or auto, or check the driver and CUDA_VISIBLE_DEVICES"
+        )
     return torch.device("cuda", index)
 
 

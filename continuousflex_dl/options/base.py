@@ -15,7 +15,7 @@ class OptionError(ValueError):
 def option(
     default: Any = ...,
     *,
-    help: str,  # noqa: A002  (the word users know)
+    help: str,
     unit: str | None = None,
     label: str | None = None,
     advanced: bool = False,

@@ -102,7 +102,9 @@ class Aligner:
         How thoroughly to search.
     """
 
-    def __init__(self, reference: Reference, eigenvalues: np.ndarray, box: int, pixel_size: float, settings: Settings):
+    def __init__(
+        self, reference: Reference, eigenvalues: np.ndarray, box: int, pixel_size: float, settings: Settings
+    ) -> None:
         self.reference, self.settings, self.box, self.pixel_size = reference, settings, box, pixel_size
         length = box * pixel_size
         nyquist = (box - 1) // 2
@@ -114,13 +116,9 @@ class Aligner:
         travel = max(reference.radius, 10.0) * math.radians(settings.angular_step)
         self.search_radius = max(4, min(self.radius, int(length / (1.5 * travel))))
         self.stages = self._stages()
-        self.prior_std = torch.full(
-            (reference.n_modes,),
-            settings.search_rmsd * reference.amplitude_unit or math.inf,
-            device=reference.coordinates.device,
-        )
+        self.reach = settings.search_rmsd * reference.amplitude_unit * self._softness(eigenvalues)
+        self.prior_std = torch.where(self.reach > 0, self.reach, math.inf)
         self.shifts = shift_grid(settings.max_shift_px, max(1.0, box / (5.0 * self.search_radius)))
-        self._eigenvalues = np.asarray(eigenvalues, dtype=np.float64)
         self.templates: Templates | None = None
 
     def _stages(self) -> list[Stage]:
@@ -134,22 +132,20 @@ class Aligner:
             Stage(self.reference, self.radius, 12, 1),
         ]
 
+    def _softness(self, eigenvalues: np.ndarray) -> Tensor:
+        """How far each mode (M,) is expected to move, relative to the softest: thermal motion goes as eigenvalue^-1/2."""
+        values = np.asarray(eigenvalues, dtype=np.float64)
+        known = np.isfinite(values).all() and (values > 0).all()
+        softness = np.sqrt(values.min() / values) if known else np.ones(len(values))
+        return torch.as_tensor(softness, dtype=torch.float32, device=self.reference.coordinates.device)
+
     def conformations(self) -> Tensor:
         """Amplitudes (K, M) of the templates: rest, and each mode both ways, soft modes further than stiff ones."""
-        modes = self.reference.n_modes
-        reach = self.settings.search_rmsd * self.reference.amplitude_unit
-        softness = (
-            np.sqrt(self._eigenvalues[0] / self._eigenvalues) if (self._eigenvalues > 0).all() else np.ones(modes)
-        )
-        rows = [np.zeros(modes)]
-        for mode in range(modes):
-            for sign in (1.0, -1.0):
-                row = np.zeros(modes)
-                row[mode] = sign * reach * softness[mode]
-                rows.append(row)
-        return torch.as_tensor(
-            np.array(rows if reach > 0 else rows[:1]), dtype=torch.float32, device=self.reference.coordinates.device
-        )
+        rest = torch.zeros(1, self.reference.n_modes, device=self.reach.device)
+        if not (self.reach > 0).any():
+            return rest
+        both_ways = torch.stack([torch.diag(self.reach), -torch.diag(self.reach)], dim=1)
+        return torch.cat([rest, both_ways.flatten(0, 1)])
 
     def prepare(self) -> Templates:
         """Compute the templates once."""

@@ -16,6 +16,7 @@ from ..imaging.ctf import CtfBatch, ctf
 from ..imaging.fourier import Disc, image_to_disc
 from ..imaging.noise import background_power
 from ..io.particle_table import ParticleTable
+from ..io.particles import refuse_unsupported
 from ..particles.stack import ImageStack
 from .align import Aligner, Result, Settings
 from .observation import Observation
@@ -65,7 +66,8 @@ def transfer_function(table: ParticleTable, choice: str, indices: np.ndarray, di
         return torch.ones(len(indices), len(disc), device=disc.kx.device)
     if table.ctf is None:
         raise InputError(
-            f"{table.source}: --ctf {choice} needs CTF columns (rlnDefocusU, rlnVoltage ...), found none; estimate the CTF first or use --ctf none"
+            f"{table.source}: --ctf {choice} needs CTF columns (rlnDefocusU, rlnVoltage ...), found none; "
+            "estimate the CTF first or use --ctf none"
         )
     values = ctf(CtfBatch.from_arrays(table.ctf.take(indices), disc.kx.device), disc.frequency(pixel_size))
     flipped = np.ones(len(indices), dtype=bool) if choice == "flipped" else np.asarray(table.phase_flipped)[indices]
@@ -98,7 +100,8 @@ class Hemnma:
         *,
         ctf_choice: str = "auto",
         device: torch.device | str = "cpu",
-    ):
+    ) -> None:
+        refuse_unsupported(table)
         self.table, self.stack, self.modes, self.settings = table, stack, modes, settings
         self.ctf_choice, self.device = ctf_choice, torch.device(device)
         self.pixel_sizes, self.group = np.unique(np.round(np.asarray(table.pixel_size), 4), return_inverse=True)
@@ -208,7 +211,8 @@ class Hemnma:
             if not np.isfinite(full).all():
                 row = int(np.argmin(np.isfinite(full.reshape(len(full), -1)).all(axis=1)))
                 raise NonFiniteError(
-                    f"{self.table.source}: particle {indices[row] + 1} ({self.table.image_name[indices[row]]}): its {name} is not finite; check the image"
+                    f"{self.table.source}: particle {indices[row] + 1} ({self.table.image_name[indices[row]]}): "
+                    f"its {name} is not finite; check the image"
                 )
             arrays[name] = full
         return arrays

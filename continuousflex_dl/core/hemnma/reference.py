@@ -35,13 +35,23 @@ class Reference:
 
     @classmethod
     def from_arrays(
-        cls, coordinates: np.ndarray, vectors: np.ndarray, weights: np.ndarray, sigma: float, device: torch.device | str = "cpu"
+        cls,
+        coordinates: np.ndarray,
+        vectors: np.ndarray,
+        weights: np.ndarray,
+        sigma: float,
+        device: torch.device | str = "cpu",
     ) -> Reference:
         """Centre the coordinates on their unweighted mean and scale the weights to a sum of one."""
-        as_tensor = lambda array: torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32, device=device)  # noqa: E731
+
+        def as_tensor(array: np.ndarray) -> Tensor:
+            return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32, device=device)
+
         centred = np.asarray(coordinates, dtype=np.float64) - np.mean(coordinates, axis=0, dtype=np.float64)
         scaled = np.asarray(weights, dtype=np.float64) / np.sum(weights)
-        return cls(as_tensor(centred), as_tensor(vectors), as_tensor(scaled), float(sigma), float(np.sqrt(len(centred))))
+        return cls(
+            as_tensor(centred), as_tensor(vectors), as_tensor(scaled), float(sigma), float(np.sqrt(len(centred)))
+        )
 
     @property
     def n_atoms(self) -> int:
@@ -91,4 +101,6 @@ class Reference:
 
         centre = mean(self.coordinates)
         spread = (self.weights * ((self.coordinates - centre[group]) ** 2).sum(-1)).sum() / self.weights.sum() / 3
-        return Reference(centre, mean(self.vectors), mass, float(np.sqrt(self.sigma**2 + float(spread))), self.amplitude_unit)
+        return Reference(
+            centre, mean(self.vectors), mass, float(np.sqrt(self.sigma**2 + float(spread))), self.amplitude_unit
+        )

@@ -93,7 +93,7 @@ class Refiner:
         (M,) standard deviation of the amplitudes about zero; infinity for no prior.
     """
 
-    def __init__(self, reference: Reference, observation: Observation, prior_std: Tensor):
+    def __init__(self, reference: Reference, observation: Observation, prior_std: Tensor) -> None:
         self.reference = reference
         self.observation = observation
         self.prior_precision = prior_std.to(reference.coordinates) ** -2
@@ -136,10 +136,12 @@ class Refiner:
         index = torch.arange(_FIRST_AMPLITUDE, _FIRST_AMPLITUDE + len(unit), device=unit.device)
         gradient[:, index] += self.prior_precision * amplitudes * unit
         curvature[:, index, index] += self.prior_precision * unit**2
-        return Linearisation(cost, scale, gradient, curvature, overlap / torch.sqrt(norm * self.power[h.image]).clamp(min=1e-30))
+        return Linearisation(
+            cost, scale, gradient, curvature, overlap / torch.sqrt(norm * self.power[h.image]).clamp(min=1e-30)
+        )
 
     def _model_and_jacobian(self, h: Hypotheses) -> tuple[Tensor, Tensor]:
-        """Whitened model (h, 2F) at scale 1 and its derivatives (h, 5 + M, 2F) by rotation (rad), shift (px), amplitude."""
+        """Whitened model (h, 2F) at scale 1; derivatives (h, 5 + M, 2F) by rotation (rad), shift (px), amplitude."""
         reference, disc = self.reference, self.observation.disc
         pixel = self.observation.pixel_size
         rotated = reference.deformed(h.amplitudes) @ h.rotation.transpose(-1, -2) / pixel  # (h, N, 3) px
@@ -182,7 +184,9 @@ class Refiner:
         limit[:, _SHIFT] = 3.0 / self._units[3]
         limit[:, _FIRST_AMPLITUDE:-1] = 3.0  # Å RMSD
         delta = delta * (limit / delta.abs().clamp(min=1e-12)).amin(-1, keepdim=True).clamp(max=1.0)
-        predicted = -(here.gradient.double() * delta).sum(-1) - 0.5 * (delta[:, None] @ curvature @ delta[..., None]).flatten()
+        predicted = (
+            -(here.gradient.double() * delta).sum(-1) - 0.5 * (delta[:, None] @ curvature @ delta[..., None]).flatten()
+        )
         move = (delta[:, :-1] * self._units[:-1]).to(h.rotation)
         proposed = replace(
             h,
@@ -198,7 +202,13 @@ class Refiner:
         Memory is the caller's business: see `bytes_per_hypothesis`.
         """
         here = self.linearise(h)
-        h = replace(h, cost=here.cost, scale=here.scale, damping=torch.full_like(h.cost, 1e-2), change=torch.full_like(h.cost, math.inf))
+        h = replace(
+            h,
+            cost=here.cost,
+            scale=here.scale,
+            damping=torch.full_like(h.cost, 1e-2),
+            change=torch.full_like(h.cost, math.inf),
+        )
         active = torch.arange(len(h), device=h.cost.device)
         for _ in range(iterations):
             if not len(active):
@@ -211,9 +221,13 @@ class Refiner:
             gained = torch.where(accepted, now.cost - there.cost, predicted)
             damping = torch.where(accepted, now.damping * 0.2, now.damping * 8).clamp(1e-6, 1e6)
             proposed = replace(proposed, cost=there.cost, scale=there.scale)
-            chosen = Hypotheses(*(_where(accepted, getattr(proposed, name), getattr(now, name)) for name in h.__dataclass_fields__))
+            chosen = Hypotheses(
+                *(_where(accepted, getattr(proposed, name), getattr(now, name)) for name in h.__dataclass_fields__)
+            )
             chosen = replace(chosen, damping=damping, change=torch.maximum(gained, predicted).clamp(min=0))
-            h = Hypotheses(*(getattr(h, name).index_copy(0, active, getattr(chosen, name)) for name in h.__dataclass_fields__))
+            h = Hypotheses(
+                *(getattr(h, name).index_copy(0, active, getattr(chosen, name)) for name in h.__dataclass_fields__)
+            )
             here = Linearisation(
                 *(
                     getattr(here, name).index_copy(0, active, _where(accepted, getattr(there, name), getattr(at, name)))

@@ -38,7 +38,9 @@ class Templates:
     disc: Disc
 
     @classmethod
-    def make(cls, reference: Reference, rotations: Tensor, conformations: Tensor, disc: Disc, pixel_size: float) -> Templates:
+    def make(
+        cls, reference: Reference, rotations: Tensor, conformations: Tensor, disc: Disc, pixel_size: float
+    ) -> Templates:
         """Project `reference` in every conformation and orientation."""
         form = form_factor(disc, reference.sigma, pixel_size)
         rotations = rotations.to(reference.coordinates)

@@ -27,7 +27,12 @@ class CtfBatch:
     @classmethod
     def from_arrays(cls, parameters: object, device: torch.device | str = "cpu") -> CtfBatch:
         """Make from any object with the same attributes as arrays, such as `core.io.particle_table.CtfParameters`."""
-        return cls(*(torch.as_tensor(np.asarray(getattr(parameters, name), dtype=np.float64), device=device) for name in cls.__dataclass_fields__))
+        return cls(
+            *(
+                torch.as_tensor(np.asarray(getattr(parameters, name), dtype=np.float64), device=device)
+                for name in cls.__dataclass_fields__
+            )
+        )
 
     def __len__(self) -> int:
         return len(self.voltage_kv)
@@ -59,6 +64,10 @@ def ctf(parameters: CtfBatch, frequency: Tensor, *, dtype: torch.dtype = torch.f
     wavelength = torch.as_tensor(electron_wavelength(p.voltage_kv.cpu().numpy()), device=s.device)[:, None]
     mean, half = column(p.defocus_u_angst + p.defocus_v_angst) / 2, column(p.defocus_u_angst - p.defocus_v_angst) / 2
     defocus = mean + half * torch.cos(2 * (azimuth - torch.deg2rad(column(p.defocus_angle_deg))))
-    chi = math.pi * wavelength * defocus * s2 - math.pi / 2 * column(p.cs_mm) * 1e7 * wavelength**3 * s2**2 + torch.deg2rad(column(p.phase_shift_deg))
+    chi = (
+        math.pi * wavelength * defocus * s2
+        - math.pi / 2 * column(p.cs_mm) * 1e7 * wavelength**3 * s2**2
+        + torch.deg2rad(column(p.phase_shift_deg))
+    )
     w = column(p.amplitude_contrast)
     return (torch.sqrt(1 - w**2) * torch.sin(chi) + w * torch.cos(chi)).to(dtype)

@@ -90,7 +90,9 @@ def image_to_disc(images: Tensor, disc: Disc) -> Tensor:
 def disc_to_image(coefficients: Tensor, disc: Disc) -> Tensor:
     """Images (..., box, box) of Fourier coefficients (..., F) on a disc; all other frequencies are zero."""
     box = disc.box
-    full = torch.zeros(*coefficients.shape[:-1], box, box // 2 + 1, dtype=coefficients.dtype, device=coefficients.device)
+    full = torch.zeros(
+        *coefficients.shape[:-1], box, box // 2 + 1, dtype=coefficients.dtype, device=coefficients.device
+    )
     full[..., disc.ky % box, disc.kx] = coefficients
     axis = disc.kx == 0
     full[..., -disc.ky[axis] % box, disc.kx[axis]] = coefficients[..., axis].conj()

@@ -14,9 +14,13 @@ def soft_disc(box: int, radius_px: float, edge_px: float, device: torch.device |
 
 
 def shell_average(values: Tensor, shell: Tensor, count: int) -> Tensor:
-    """Mean of values (..., F) over shells of frequencies; shell (F,) gives the index of each, the result is (..., count)."""
-    total = torch.zeros(*values.shape[:-1], count, dtype=values.dtype, device=values.device).index_add_(-1, shell, values)
-    number = torch.zeros(count, dtype=values.dtype, device=values.device).index_add_(0, shell, torch.ones_like(shell, dtype=values.dtype))
+    """Mean of values (..., F) over shells of frequencies: (..., count), with shell (F,) the index of each."""
+    total = torch.zeros(*values.shape[:-1], count, dtype=values.dtype, device=values.device).index_add_(
+        -1, shell, values
+    )
+    number = torch.zeros(count, dtype=values.dtype, device=values.device).index_add_(
+        0, shell, torch.ones_like(shell, dtype=values.dtype)
+    )
     return total / number.clamp(min=1)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 
 class SliceProjector:
@@ -21,16 +21,16 @@ class SliceProjector:
         Size of the padded box over the box; 2 gives correlations above 0.999 with RELION's projections.
     """
 
-    def __init__(self, volume: Tensor, padding: float = 2.0):
+    def __init__(self, volume: Tensor, padding: float = 2.0) -> None:
         if volume.ndim != 3 or len(set(volume.shape)) != 1:
             raise ValueError(f"a cubic volume is needed, found shape {tuple(volume.shape)}")
         self.box = volume.shape[0]
-        padded = int(round(self.box * padding / 2)) * 2
+        padded = round(self.box * padding / 2) * 2
         self.padded = max(padded, self.box)
         low = self.padded // 2 - self.box // 2
         high = self.padded - self.box - low
         # index box // 2 must land on padded // 2, for odd boxes as well
-        cube = F.pad(volume * self._gridding_correction(volume), (low, high) * 3)
+        cube = functional.pad(volume * self._gridding_correction(volume), (low, high) * 3)
         transform = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(cube)))
         self._grid = torch.stack([transform.real, transform.imag])[None]  # (1, 2, z, y, x)
 
@@ -58,8 +58,12 @@ class SliceProjector:
         scale = self.padded / self.box
         centre = self.padded // 2
         position = points * scale + centre
-        grid = (2 * position / (self.padded - 1) - 1).to(self._grid)  # align_corners: -1 .. 1 over the first .. last sample
-        sampled = F.grid_sample(self._grid, grid[None, None], mode="bilinear", padding_mode="zeros", align_corners=True)
+        grid = (2 * position / (self.padded - 1) - 1).to(
+            self._grid
+        )  # align_corners: -1 .. 1 over the first .. last sample
+        sampled = functional.grid_sample(
+            self._grid, grid[None, None], mode="bilinear", padding_mode="zeros", align_corners=True
+        )
         return torch.complex(sampled[0, 0, 0], sampled[0, 1, 0])
 
     def project(self, rotation: Tensor, shift_px: Tensor | None = None, *, band_limit: bool = True) -> Tensor:

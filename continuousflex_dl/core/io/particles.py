@@ -68,8 +68,8 @@ def read_particles(
     Raises
     ------
     InputError
-        For whatever a user must mend, and for what is not supported: beam tilt and other aberrations, anisotropic
-        magnification, CTF-premultiplied images.
+        For whatever a user must mend. Aberrations and the like are read; what compares the images with a model
+        calls `refuse_unsupported` for those it does not describe.
     """
     path = Path(path)
     readers = {".star": _read_star_columns, ".cs": read_cs_columns, ".xmd": lambda p: read_xmd_columns(p, modes)}
@@ -84,7 +84,6 @@ def read_particles(
     particles, optics = reader(path)
     if not len(particles):
         raise InputError(f"{path}: found no particles, expected at least one; give a file with particles")
-    refuse_unsupported(particles, optics)
     locations = locate_images(particles, path.parent, datadir, must_exist=check_images)
     if optics is None:
         particles, optics = _optics_from_particles(particles, keep=path.suffix.lower() == ".star")
@@ -112,12 +111,17 @@ def write_star(path: str | os.PathLike[str], table: ParticleTable) -> None:
         temporary.write_bytes(star_bytes([replace(table.optics, name="optics"), particles]))
 
 
-def refuse_unsupported(particles: TextTable, optics: TextTable | None) -> None:
-    """Raise InputError for images that the forward model cannot describe, rather than ignore what the file says."""
+def refuse_unsupported(table: ParticleTable) -> None:
+    """Raise InputError for images that the forward model cannot describe, rather than ignore what the file says.
+
+    These are beam tilt and other aberrations, anisotropic magnification, CTF-premultiplied images, and images that are
+    not single-particle ones.
+    """
+    particles, optics = table.particles, table.optics
     expected = {"rlnImageDimensionality": 2.0, "rlnMagMat00": 1.0, "rlnMagMat11": 1.0}
     zero = ("rlnCtfDataAreCtfPremultiplied", "rlnBeamTiltX", "rlnBeamTiltY", "rlnMagMat01", "rlnMagMat10")
     expected |= dict.fromkeys(zero, 0.0)
-    for block in (particles,) if optics is None else (optics, particles):
+    for block in (optics, particles):
         for label, plain in expected.items():
             if label in block:
                 tolerance = _IDENTITY if "MagMat" in label else 1e-6

@@ -60,5 +60,6 @@ def _from_cryodrgn(name: str) -> CtfParameters:
             _, _, defocus_u, defocus_v, angle, voltage, cs, contrast, phase = rows.T
             return CtfParameters(voltage, cs, contrast, defocus_u, defocus_v, angle, phase)
     raise InputError(
-        f"{name}: holds no table with {_CRYODRGN_COLUMNS} columns (box, pixel size, defocus U, V, angle, kV, Cs, amplitude contrast, phase shift)"
+        f"{name}: holds no table with {_CRYODRGN_COLUMNS} columns "
+        "(box, pixel size, defocus U, V, angle, kV, Cs, amplitude contrast, phase shift)"
     )

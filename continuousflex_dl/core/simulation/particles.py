@@ -97,7 +97,10 @@ def simulate_block(
     -------
     (n, final box, final box) float32.
     """
-    as_tensor = lambda array: torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32, device=device)  # noqa: E731
+
+    def as_tensor(array: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32, device=device)
+
     shift_px = -as_tensor(shift_angst) / microscope.pixel_size
     images = project_atoms(
         as_tensor(coordinates),
