@@ -16,7 +16,8 @@ from ..protocols import CflexProtHEMNMA, CflexProtNMA, CflexProtSimulate, CflexP
 from .synthetic import write_structure
 
 N_PARTICLES = 8
-FAST = {"angularStep": 30.0, "hypotheses": 8, "batchSize": 2, "numberOfThreads": 2, "fitWidth": False}
+PIXEL = 2.0
+FAST = {"angularStep": 20.0, "hypotheses": 48, "batchSize": 2, "numberOfThreads": 2}
 
 
 def tilt_axis_error(first, second) -> float:
@@ -44,8 +45,8 @@ class TestWorkflow(BaseTest):
             CflexProtSimulate,
             inputModes=cls.nma.outputModes,
             numberOfParticles=N_PARTICLES,
-            box=32,
-            pixelSize=3.0,
+            box=48,
+            pixelSize=PIXEL,
             modeList="7,8",
             law=cls.law("line"),
             amplitude=30.0,
@@ -90,8 +91,8 @@ class TestWorkflow(BaseTest):
         self.assertTrue(particles.hasCTF())
         self.assertFalse(particles.hasAlignment())
         self.assertTrue(truth.hasAlignmentProj())
-        self.assertAlmostEqual(particles.getSamplingRate(), 3.0)
-        self.assertEqual(particles.getDim()[:2], (32, 32))
+        self.assertAlmostEqual(particles.getSamplingRate(), PIXEL)
+        self.assertEqual(particles.getDim()[:2], (48, 48))
         first = particles.getFirstItem()
         self.assertEqual(first.getCTF().getDefocusU(), 5000.0)
         self.assertEqual(first.getAcquisition().getVoltage(), 200.0)
@@ -119,10 +120,10 @@ class TestWorkflow(BaseTest):
             angle = tilt_axis_error(item.getTransform().getMatrix(), true.getTransform().getMatrix())
             error = np.abs(np.array(amplitudes_of(item)) - amplitudes_of(true)).max()
             shift = np.subtract(
-                pose_from_matrix(item.getTransform().getMatrix(), 3.0)[3:],
-                pose_from_matrix(true.getTransform().getMatrix(), 3.0)[3:],
+                pose_from_matrix(item.getTransform().getMatrix(), PIXEL)[3:],
+                pose_from_matrix(true.getTransform().getMatrix(), PIXEL)[3:],
             )
-            good += angle < 10 and error < 10 and np.abs(shift).max() < 1.5
+            good += angle < 5 and error < 3 and np.abs(shift).max() < 1.0
         self.assertGreaterEqual(good, N_PARTICLES - 2, "poses and amplitudes are far from the truth")
 
         space = self.newProtocol(
@@ -180,26 +181,26 @@ class TestWorkflow(BaseTest):
         whole = self.hemnma(numberOfThreads=1)
         self.launchProtocol(whole)
         killed = self.hemnma(numberOfThreads=1)
-        self.launchProtocol(killed, wait=False)
+        self.proj.launchProtocol(killed, wait=False)
         blocks = killed._getExtraPath("hemnma", "blocks")
         deadline = time.time() + 120
         while time.time() < deadline:
-            done = [name for name in (os.listdir(blocks) if os.path.isdir(blocks) else []) if name.endswith(".npz")]
+            done = [name for name in (os.listdir(blocks) if os.path.isdir(blocks) else []) if name.startswith("block_")]
             if done:
                 break
             time.sleep(0.05)
         self.proj._updateProtocol(killed)
         process = psutil.Process(killed.getPid())
-        for child in process.children(recursive=True):
-            child.kill()
-        process.kill()
-        process.wait(10)
+        children = process.children(recursive=True)
+        for victim in (process, *children):  # SIGKILL: nobody gets to clean up
+            victim.kill()
+        psutil.wait_procs([process, *children], timeout=10)
         result = killed._resultPath("particles.star")
         self.assertFalse(os.path.exists(result), "the run ended before it could be killed")
         self.proj._updateProtocol(killed, checkPid=True)
         self.assertTrue(killed.isFailed())
-        kept = {name: os.stat(os.path.join(blocks, name)).st_mtime_ns for name in done}
-        self.assertTrue(kept)
+        done = [name for name in os.listdir(blocks) if name.startswith("block_")]
+        self.assertTrue(0 < len(done) < N_PARTICLES // FAST["batchSize"])
         killed.runMode.set(MODE_RESUME)
         self.launchProtocol(killed)
         with open(killed.getStdoutLog()) as log:
@@ -224,4 +225,4 @@ class TestWorkflow(BaseTest):
 
     def test_matrix_helpers_agree(self):
         pose = (10.0, 20.0, 30.0, 1.0, -2.0)
-        np.testing.assert_allclose(pose_from_matrix(matrix_from_pose(*pose, 3.0), 3.0), pose, atol=1e-9)
+        np.testing.assert_allclose(pose_from_matrix(matrix_from_pose(*pose, PIXEL), PIXEL), pose, atol=1e-9)
