@@ -38,7 +38,7 @@ def run(options: EvaluateOptions, run: Run) -> None:
         if options.coordinates:
             errors.rmsd.update(_from_files(*options.coordinates, errors, run))
         elif modes is not None:
-            errors.rmsd.update(ensemble_rmsd(errors, predicted, options.truth, modes, run))
+            errors.rmsd.update(ensemble_rmsd(errors, options.truth, modes, run))
     figures = errors.figures()
     table = "\n".join(table_lines(figures))
     run.result(**figures)
@@ -78,9 +78,7 @@ def say_what_is_left_out(errors: ParticleErrors, modes: NormalModes | None, run:
         run.say("without --modes there is no RMSD from amplitudes and angles")
 
 
-def ensemble_rmsd(
-    errors: ParticleErrors, predicted: ParticleTable, truth_path: str, modes: NormalModes, run: Run
-) -> dict[str, np.ndarray]:
+def ensemble_rmsd(errors: ParticleErrors, truth_path: str, modes: NormalModes, run: Run) -> dict[str, np.ndarray]:
     """RMSD of the structures that the amplitudes make, where truth.h5 beside the truth holds the true ones."""
     beside = Path(truth_path).with_suffix(".h5")
     if errors.true_amplitudes or not errors.predicted_amplitudes or not beside.is_file():
