@@ -37,7 +37,7 @@ setup(
     extras_require={
         "scipion": ["scipion-pyworkflow>=3.11.7,<3.12", "scipion-em>=3.11.1,<3.12"],
         "trajectories": ["MDAnalysis>=2.6"],  # DCD, XTC, PSF
-        "dev": ["pytest", "hypothesis", "ruff", "mypy", "pre-commit", "torch-fourier-slice"],
+        "dev": ["pytest", "hypothesis", "ruff", "mypy", "pre-commit", "torch-fourier-slice"],  # the last one as an independent oracle
     },
     entry_points={
         "console_scripts": ["cflex = continuousflex_dl.cli.main:main"],

@@ -82,7 +82,7 @@ def _on_sigterm(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def _describe_os_error(error: OSError) -> str:
     reason = error.strerror or str(error)
-    where = f"{os.fspath(error.filename)}: " if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
     advice = {
         28: "; free some space or give another --output",
         27: "; the file size limit of this shell is reached (ulimit -f)",

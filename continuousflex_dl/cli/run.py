@@ -151,7 +151,8 @@ class _Bar:
     """tqdm bar on a terminal."""
 
     def __init__(self, label: str, unit: str):
-        self._label, self._unit, self._bar = label, unit, None
+        self._label, self._unit = label, unit
+        self._bar: Any = None
 
     def __call__(self, done: int, total: int) -> None:
         from tqdm import tqdm
