@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .io.particle_table import ParticleTable
 
 FAILURE_ANGLE_DEG = 20.0  # an orientation further off than this is wrong, not imprecise
+RMSD_KINDS = ("amplitudes", "angles", "shifts", "total")  # which parameters are taken from the prediction
 _NAME_PARTS = 6  # trailing path components tried until image names are unique
 Floats = NDArray[np.float64]
 
@@ -428,31 +429,36 @@ def particle_errors(predicted: ParticleTable, truth: ParticleTable, modes: Norma
         "frame": None if truth.frame is None else np.asarray(truth.frame)[rows],
         "converged": None if predicted.converged is None else np.asarray(predicted.converged, dtype=bool),
     }
-    rotations: tuple[Floats, Floats] | None = None
+    rotation = true_rotation = shift = None
     if predicted.euler_deg is not None and truth.euler_deg is not None:
-        rotations = matrix_from_euler(predicted.euler_deg), matrix_from_euler(np.asarray(truth.euler_deg)[rows])
-        result["rotation_deg"], result["axis_deg"] = rotation_angle_deg(*rotations), axis_distance_deg(*rotations)
-    shift: Floats | None = None
+        rotation = matrix_from_euler(predicted.euler_deg)
+        true_rotation = matrix_from_euler(np.asarray(truth.euler_deg)[rows])
+        result["rotation_deg"] = rotation_angle_deg(rotation, true_rotation)
+        result["axis_deg"] = axis_distance_deg(rotation, true_rotation)
+    rmsd: dict[str, Floats] = {}
     if predicted.shift_angst is not None and truth.shift_angst is not None:
         shift = np.asarray(predicted.shift_angst, dtype=np.float64) - np.asarray(truth.shift_angst)[rows]
         result["shift_angst"] = shift
-    rmsd: dict[str, Floats] = {} if shift is None else {"shifts": np.linalg.norm(shift, axis=1)}
+        rmsd["shifts"] = np.linalg.norm(shift, axis=1)
     if modes is not None:
         chosen = _modes_for(modes, sorted(set(estimated) | set(true)))
-        zero = np.zeros(len(rows))
         numbers = [int(mode) for mode in chosen.indices]
-        compared = bool(common)
-        first = (
-            np.stack([estimated.get(mode, zero) for mode in numbers], axis=1)
-            if compared
-            else np.zeros((len(rows), len(numbers)))
+        first, second = (
+            _matrix(estimated if common else {}, numbers, rows),
+            _matrix(true if common else {}, numbers, rows),
         )
-        second = np.stack([true.get(mode, zero) for mode in numbers], axis=1) if compared else first
-        rmsd = parameter_rmsd(chosen, first, second, *(rotations or (None, None)), shift)
-        if not compared:  # one side has no amplitudes: neither the conformation nor the whole can be compared
-            rmsd = {kind: values for kind, values in rmsd.items() if kind in ("angles", "shifts")}
+        found = parameter_rmsd(chosen, first, second, rotation, true_rotation, shift)
+        if not common:  # one side has no amplitudes: neither the conformation nor the whole can be compared
+            found = {kind: values for kind, values in found.items() if kind in ("angles", "shifts")}
+        rmsd = {kind: (rmsd | found)[kind] for kind in RMSD_KINDS if kind in rmsd or kind in found}
     result["rmsd"] = rmsd
     return ParticleErrors(**result)
+
+
+def _matrix(amplitudes: Mapping[int, Floats], numbers: Sequence[int], rows: NDArray[np.int64]) -> Floats:
+    """Amplitudes (n, M) of these modes, zero where a mode has none."""
+    zero = np.zeros(len(rows))
+    return np.stack([amplitudes.get(number, zero) for number in numbers], axis=1)
 
 
 def _modes_for(modes: NormalModes, numbers: Sequence[int]) -> NormalModes:

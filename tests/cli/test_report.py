@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import matplotlib
 import numpy as np
 import pytest
+
 from continuousflex_dl.cli.report import ReportContent, write_report
 from continuousflex_dl.cli.report.trace import motion
 from continuousflex_dl.core.io.modes import nameless
@@ -36,7 +37,7 @@ def content():
     truth = particles(60)
     table = particles(
         60,
-        euler_deg=truth.euler_deg + [5, 0, 0],
+        euler_deg=truth.euler_deg + np.array([5, 0, 0]),
         shift_angst=np.full((60, 2), 0.3),
         amplitudes={mode: values + 2 for mode, values in truth.amplitudes.items()},
         amplitude_std={7: np.linspace(1, 3, 60)},

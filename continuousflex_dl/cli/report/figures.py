@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -20,14 +21,15 @@ from ...core.space.density import point_density, spread_subset
 from ...core.space.result import Space
 from .content import ReportContent
 
-Arguments, Result = ParamSpec("Arguments"), TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 BLUE, ORANGE = "#0072b2", "#d55e00"  # Okabe-Ito colours: safe for colour-blind eyes
 GREY, SOFT, DARK = "#8a8f98", "#5b6470", "#1d2530"
 _MAPS = "viridis"
 _SCATTER_LIMIT = 5000  # more points than this are counted in hexagons
 _DPI = 170
-_STYLE = [
+_STYLE: list[str | Path | dict[str, Any]] = [
     "default",
     {
         "font.size": 9,
@@ -120,9 +122,8 @@ def _plane(figure: Figure, axis: Axes, space: Space, used: np.ndarray) -> None:
         x, y = points[inside].T
         extent = (*axis.get_xlim(), *axis.get_ylim())
         columns = 75
-        rows = max(
-            1, round(columns * (extent[3] - extent[2]) / (extent[1] - extent[0]) / np.sqrt(3))
-        )  # regular hexagons
+        ratio = (extent[3] - extent[2]) / (extent[1] - extent[0])
+        rows = max(1, round(columns * ratio / np.sqrt(3)))  # regular hexagons
         cells = axis.hexbin(
             x, y, gridsize=(columns, rows), extent=extent, bins="log", mincnt=1, cmap=_MAPS, linewidths=0.1
         )
@@ -132,13 +133,14 @@ def _plane(figure: Figure, axis: Axes, space: Space, used: np.ndarray) -> None:
         order = np.argsort(density) if density is not None else np.arange(len(points))
         shade = BLUE if density is None else density[order] / density.max()
         colours = None if density is None else _MAPS
-        dots = axis.scatter(*points[order].T, c=shade, s=_dot_size(len(points)), cmap=colours, linewidths=0)
+        x, y = points[order].T
+        dots = axis.scatter(x, y, c=shade, s=_dot_size(len(points)), cmap=colours, linewidths=0)
         if density is not None:
             figure.colorbar(dots, ax=axis, label="density of particles (1 = highest)", shrink=0.8, pad=0.02)
         left_out = space.coordinates[~space.converged, :2]
         if len(left_out) and space.converged.sum() >= 2:
             label = f"not converged ({len(left_out)})"
-            axis.scatter(*left_out.T, marker="x", s=14, c=GREY, linewidths=0.8, label=label)
+            axis.scatter(left_out[:, 0], left_out[:, 1], marker="x", s=14, c=GREY, linewidths=0.8, label=label)
             axis.legend(loc="best")
     outside = int((~_inside(axis, points)).sum())
     if outside:
@@ -154,7 +156,7 @@ def _true_positions(axis: Axes, content: ReportContent) -> None:
         return
     true = space.transform(np.stack([errors.true_amplitudes[number] for number in numbers], axis=1))
     some = true[spread_subset(len(true), 400)]
-    axis.scatter(*some[:, :2].T, s=3, c=ORANGE, linewidths=0, label="truth")
+    axis.scatter(some[:, 0], some[:, 1], s=3, c=ORANGE, linewidths=0, label="truth")
     legend = axis.legend(loc="best", markerscale=2.5)
     legend.set_zorder(5)
 
@@ -173,7 +175,11 @@ def explained_variance(space: Space) -> Picture:
         left.legend(loc="center right")
     for number, value in zip(numbers[:6], share[:6], strict=True):
         inside = value > 0.12
-        place = {"ha": "center", "va": "center" if inside else "bottom", "color": "white" if inside else DARK}
+        place: dict[str, Any] = {
+            "ha": "center",
+            "va": "center" if inside else "bottom",
+            "color": "white" if inside else DARK,
+        }
         left.annotate(f"{100 * value:.1f} %", (number, value / 2 if inside else value + 0.01), fontsize=8, **place)
     left.set(xlabel="principal component", ylim=(0, 1.05), xlim=(0.4, d + 0.6), title="Explained variance")
     left.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -203,7 +209,7 @@ def amplitude_histograms(content: ReportContent) -> Picture:
         axis.set_xlabel(f"amplitude of mode {number} (Å)")
         if content.n_atoms:
             root = np.sqrt(content.n_atoms)
-            top = axis.secondary_xaxis("top", functions=(lambda q, r=root: q / r, lambda q, r=root: q * r))
+            top = axis.secondary_xaxis("top", functions=(partial(np.multiply, 1 / root), partial(np.multiply, root)))
             top.set_xlabel("signed RMSD (Å)", fontsize=8)
             top.tick_params(labelsize=7)
     for axis in axes[len(numbers) :]:
@@ -329,7 +335,7 @@ def pose_errors(errors: ParticleErrors) -> Picture | None:
         if limit is not None and values.max() > limit / 2:
             axis.axvline(limit, color=ORANGE, linewidth=1.2, linestyle="--")
             wrong = int((values > limit).sum())
-            place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
+            place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
             axis.annotate(f"{wrong} wrong", (limit, 1), (3, -3), color=ORANGE, fontsize=8, **place)
     axes[0].set_ylabel("particles")
     listed = "; ".join(f"{label}: median {np.median(values):.3g}" for label, values, _ in panels)
@@ -387,8 +393,8 @@ def _histogram(axis: Axes, values: np.ndarray, colour: str, tail: float = 0.3) -
     axis.hist(values, bins=_bins(len(values)), range=ends, color=colour)
     outside = int(((values < ends[0]) | (values > ends[1])).sum())
     if outside:
-        paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
-        place = {"transform": axis.transAxes, "ha": "right", "va": "top"}
+        paper: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
+        place: dict[str, Any] = {"transform": axis.transAxes, "ha": "right", "va": "top"}
         axis.text(0.99, 0.98, f"+ {outside} outside", color=SOFT, fontsize=7.5, bbox=paper, **place)
 
 

@@ -85,9 +85,9 @@ class Space:
         if not 1 <= axis <= self.n_components:
             raise InputError(f"axis: found {axis}, expected 1 to {self.n_components}; this space has no more")
         used = self.coordinates[self.converged] if self.converged.sum() > 1 else self.coordinates
-        ends = np.percentile(used[:, axis - 1], [LOW_PERCENTILE, HIGH_PERCENTILE])
+        first, last = (float(np.percentile(used[:, axis - 1], share)) for share in (LOW_PERCENTILE, HIGH_PERCENTILE))
         path = np.zeros((n_points, self.n_components))
-        path[:, axis - 1] = np.linspace(*ends, n_points)
+        path[:, axis - 1] = np.linspace(first, last, n_points)
         return path
 
     def save(self, path: str | os.PathLike[str]) -> None:
