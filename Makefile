@@ -8,6 +8,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 TORCH_INDEX ?=
 PYTEST_ARGS ?=
+PIP_ARGS = install -qq --disable-pip-version-check --root-user-action=ignore
 
 # One stamp per checkout path: a copied or moved .venv does not work and is made anew.
 KEY := $(shell pwd -P | cksum | cut -d ' ' -f 1)
@@ -37,11 +38,12 @@ $(STAMP): setup.py constraints.txt continuousflex_dl/_version.py
 	@sh .ci/venv_path --link
 	@"$(PYTHON)" .ci/check_tools.py
 	@for stamp in .venv/.installed-*; do case "$$stamp" in "$@"|*\*) ;; *) rm -rf .venv ;; esac; done
-	"$(PYTHON)" -m venv .venv
-	.venv/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt setuptools wheel
-	.venv/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	.venv/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[scipion,trajectories,dev]" scipion-app
-	.venv/bin/python -m pip check
+	@echo "making .venv ($(PYTHON)): torch, ProDy, Scipion and the rest; 2 GB, some minutes"
+	@"$(PYTHON)" -m venv .venv
+	@.venv/bin/python -m pip $(PIP_ARGS) -c constraints.txt setuptools wheel
+	@.venv/bin/python -m pip $(PIP_ARGS) -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	@.venv/bin/python -m pip $(PIP_ARGS) -c constraints.txt -e ".[scipion,trajectories,dev]" scipion-app
+	@.venv/bin/python -m pip check
 	@touch "$@"
 
 demo: $(STAMP)

@@ -15,7 +15,7 @@ PACKAGES = {
 }
 
 
-def missing():
+def missing() -> list:
     """Names of what is not there."""
     found = [name for name in ("gcc", "g++") if shutil.which(name) is None]
     if not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")):
@@ -29,13 +29,14 @@ def missing():
     return found
 
 
-def main():
+def main() -> int:
     """Exit with 1 and one line where something is missing."""
     version = ".".join(map(str, sys.version_info[:2]))
     if version != "3.11":
         print(
-            "make install: found Python " + version + " (" + sys.executable + "), expected 3.11, for which Scipion's "
-            "packages are made: install it (Debian 12: python3.11), or name it: make install PYTHON=/path/to/python3.11",
+            "make install: found Python " + version + " (" + sys.executable + "), expected 3.11, for which "
+            "Scipion's packages are made: install it (Debian 12: python3.11), or name it: "
+            "make install PYTHON=/path/to/python3.11",
             file=sys.stderr,
         )
         return 1
@@ -44,7 +45,8 @@ def main():
         packages = sorted({PACKAGES[name] for name in names})
         print(
             "make install: missing: " + ", ".join(names) + " (for " + sys.executable + "); on Debian or Ubuntu: "
-            "sudo apt-get install " + " ".join(packages)
+            "sudo apt-get install "
+            + " ".join(packages)
             + ("; a Python built by pyenv or conda needs tkinter of its own" if "tkinter" in names else ""),
             file=sys.stderr,
         )

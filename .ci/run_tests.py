@@ -36,7 +36,9 @@ def main(arguments: list[str]) -> int:
     """Run both and say how they ended."""
     home = tempfile.mkdtemp(prefix="scipion-home-")
     os.makedirs(os.path.join(home, "config"))
-    Path(home, "config", "hosts.conf").write_text("[localhost]\nPARALLEL_COMMAND = mpirun -np %_(JOB_NODES)d %_(COMMAND)s\n")
+    Path(home, "config", "hosts.conf").write_text(
+        "[localhost]\nPARALLEL_COMMAND = mpirun -np %_(JOB_NODES)d %_(COMMAND)s\n"
+    )
     pytest = [sys.executable, "-m", "pytest", "-q", f"--ignore={SAME_SUITE}", *arguments]
     scipion = [sys.executable, "-m", "scipion", "test", SCIPION_SUITE]
     ended = []
