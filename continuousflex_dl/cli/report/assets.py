@@ -66,9 +66,12 @@ SCRIPT = """
   data.starts.forEach(i => { begins[i] = 1; });
   const dots = data.starts.length === 0;
   const most = Math.max(...data.moved, 1e-9);
-  let reach = 0;
-  for (const frame of frames) for (let i = 0; i < count; i++)
+  let reach = 1, wide = 1, tall = 1;
+  for (const frame of frames) for (let i = 0; i < count; i++) {
     reach = Math.max(reach, Math.hypot(frame[3 * i], frame[3 * i + 1], frame[3 * i + 2]));
+    wide = Math.max(wide, Math.abs(frame[3 * i]));
+    tall = Math.max(tall, Math.abs(frame[3 * i + 1]));
+  }
   let turn = [1, 0, 0, 0, 1, 0, 0, 0, 1], zoom = 1, grabbed = null, playing = false, clock = 0;
   const now = new Float64Array(3 * count), ghost = new Float64Array(3 * count);
 
@@ -100,7 +103,8 @@ SCRIPT = """
     const low = Math.min(Math.floor(place), Math.max(last - 1, 0));
     project(frames[low], now, place - low, frames[Math.min(low + 1, last)]);
     project(frames[0], ghost, 0, frames[0]);
-    const scale = zoom * 0.5 * Math.min(width, height) / (reach || 1) * 1.12;
+    const always = 0.46 * Math.min(width, height) / reach;  // fits however it is turned
+    const scale = zoom * Math.min(1.3 * always, 0.46 * width / wide, 0.44 * height / tall);
     const cx = width / 2, cy = height / 2;
     pen.lineCap = 'round';
     if (!dots) {
@@ -114,7 +118,7 @@ SCRIPT = """
     const order = Array.from({ length: count }, (_, i) => i).sort((a, b) => now[3 * a + 2] - now[3 * b + 2]);
     for (const i of order) {
       if (!dots && begins[i]) continue;
-      const near = 0.5 + 0.5 * Math.max(-1, Math.min(1, now[3 * i + 2] / (0.8 * reach || 1)));
+      const near = 0.5 + 0.5 * Math.max(-1, Math.min(1, now[3 * i + 2] / (0.8 * reach)));
       const fade = 0.5 * (1 - near), c = colours[i];
       pen.strokeStyle = pen.fillStyle = 'rgb(' + c.map(v => Math.round(v + fade * (255 - v))).join(',') + ')';
       const x = cx + scale * now[3 * i], y = cy - scale * now[3 * i + 1];

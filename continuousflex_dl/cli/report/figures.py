@@ -14,7 +14,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from ...core.metrics import FAILURE_ANGLE_DEG, ParticleErrors
 from ...core.space.density import point_density, spread_subset
@@ -183,7 +183,7 @@ def explained_variance(space: Space) -> Picture:
         left.annotate(f"{100 * value:.1f} %", (number, value / 2 if inside else value + 0.01), fontsize=8, **place)
     left.set(xlabel="principal component", ylim=(0, 1.05), xlim=(0.4, d + 0.6), title="Explained variance")
     left.yaxis.set_major_formatter(PercentFormatter(1.0))
-    left.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
+    left.set_xticks(numbers if d <= 12 else numbers[:: -(-d // 12)])
     image = right.imshow(space.components, cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto")
     right.set_xticks(range(m), [str(mode) for mode in space.modes])
     right.set_yticks(range(d), [f"PC {number}" for number in numbers])
