@@ -44,7 +44,8 @@ LARGEST_MEDIAN_ANGLE_DEG = 3.0  # between true and found axes
 # ---------------------------------------------------------------- where it does it
 
 EXAMPLES = Path(__file__).resolve().parent
-DEMO = EXAMPLES.parent / "demo"
+ROOT = EXAMPLES.parent
+DEMO = ROOT / "demo"
 HOME, USER_DATA = DEMO / "scipion", DEMO / "data"
 PROJECT = "adenylate_kinase"
 EVALUATION, REPORT = DEMO / "evaluation", DEMO / "report"
@@ -220,9 +221,9 @@ def cflex(*arguments: str | Path) -> None:
     DemoError
         If it fails.
     """
-    words = [str(argument) for argument in arguments]
+    words = [os.path.relpath(argument, ROOT) if isinstance(argument, Path) else argument for argument in arguments]
     say("   cflex " + shlex.join(words))
-    done = subprocess.run([sys.executable, "-m", "continuousflex_dl", *words], check=False)
+    done = subprocess.run([sys.executable, "-m", "continuousflex_dl", *words], cwd=ROOT, check=False)
     if done.returncode:
         raise DemoError(f"cflex {words[0]} ended with exit code {done.returncode}")
 
