@@ -1,4 +1,4 @@
-"""The Scipion plugin class. Loaded by ``continuousflex_dl.__getattr__`` on first use, so that the rest needs no Scipion."""
+"""The Scipion plugin class, loaded by ``continuousflex_dl.__getattr__`` on first use: the rest needs no Scipion."""
 
 from __future__ import annotations
 

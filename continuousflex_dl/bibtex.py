@@ -1,7 +1,9 @@
-"""
+r"""
 @article{Jin2014,
-  title = {Iterative Elastic 3D-to-2D Alignment Method Using Normal Modes for Studying Structural Dynamics of Large Macromolecular Complexes},
-  author = {Jin, Qiyu and Sorzano, Carlos Oscar S. and de la Rosa-Trev{\\'i}n, Jos{\\'e} Miguel and Bilbao-Castro, Jos{\\'e} Rom{\\'a}n and N{\\'u}{\\~n}ez-Ram{\\'i}rez, Rafael and Llorca, Oscar and Tama, Florence and Joni{\\'c}, Slavica},
+  title = {Iterative Elastic 3D-to-2D Alignment Method Using Normal Modes for Studying Structural Dynamics of Large
+    Macromolecular Complexes},
+  author = {Jin, Qiyu and Sorzano, Carlos Oscar S. and de la Rosa-Trev{\'i}n, Jos{\'e} Miguel and Bilbao-Castro,
+    Jos{\'e} Rom{\'a}n and N{\'u}{\~n}ez-Ram{\'i}rez, Rafael and Llorca, Oscar and Tama, Florence and Joni{\'c}, Slavica},
   journal = {Structure},
   volume = {22},
   number = {3},
@@ -11,7 +13,8 @@
 }
 
 @article{Hamitouche2022,
-  title = {DeepHEMNMA: ResNet-based hybrid analysis of continuous conformational heterogeneity in cryo-EM single particle images},
+  title = {DeepHEMNMA: ResNet-based hybrid analysis of continuous conformational heterogeneity in cryo-EM single
+    particle images},
   author = {Hamitouche, Ilyes and Jonic, Slavica},
   journal = {Frontiers in Molecular Biosciences},
   volume = {9},
@@ -22,7 +25,7 @@
 
 @article{Harastani2020,
   title = {Hybrid Electron Microscopy Normal Mode Analysis with Scipion},
-  author = {Harastani, Mohamad and Sorzano, Carlos Oscar S. and Joni{\\'c}, Slavica},
+  author = {Harastani, Mohamad and Sorzano, Carlos Oscar S. and Joni{\'c}, Slavica},
   journal = {Protein Science},
   volume = {29},
   number = {1},
@@ -32,8 +35,10 @@
 }
 
 @article{Harastani2022,
-  title = {ContinuousFlex: Software package for analyzing continuous conformational variability of macromolecules in cryo electron microscopy and tomography data},
-  author = {Harastani, Mohamad and Vuillemot, R{\\'e}mi and Hamitouche, Ilyes and Moghadam, Nima Barati and Jonic, Slavica},
+  title = {ContinuousFlex: Software package for analyzing continuous conformational variability of macromolecules in
+    cryo electron microscopy and tomography data},
+  author = {Harastani, Mohamad and Vuillemot, R{\'e}mi and Hamitouche, Ilyes and Moghadam, Nima Barati and Jonic,
+    Slavica},
   journal = {Journal of Structural Biology},
   volume = {214},
   number = {4},
@@ -75,7 +80,8 @@
 }
 
 @article{Suhre2004,
-  title = {ElN{\\'e}mo: a normal mode web server for protein movement analysis and the generation of templates for molecular replacement},
+  title = {ElN{\'e}mo: a normal mode web server for protein movement analysis and the generation of templates for
+    molecular replacement},
   author = {Suhre, Karsten and Sanejouand, Yves-Henri},
   journal = {Nucleic Acids Research},
   volume = {32},

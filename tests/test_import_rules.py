@@ -1,4 +1,4 @@
-"""The layer rule of docs/architecture.md, checked on the source of every module and on real imports in new processes."""
+"""The layer rule of docs/architecture.md, checked on the source of every module and on imports in new processes."""
 
 import ast
 import subprocess
@@ -38,7 +38,7 @@ FORBIDDEN = {
     "app": SCIPION,
 }
 # layer -> third parties that it must not import when it is imported
-NOT_AT_TOP = {layer: HEAVY for layer in ("convert", "protocols", "viewers", "wizards")}
+NOT_AT_TOP = dict.fromkeys(("convert", "protocols", "viewers", "wizards"), HEAVY)
 XMIPP_DOOR = "core/io/xmipp.py"  # the only module that may touch xmippLib
 
 

@@ -1,8 +1,8 @@
 """Scipion objects to plain files and back. Knows pwem and the file formats; never torch."""
 
 from .alignment import matrix_from_pose, pose_from_matrix
-from .modes import ModesInput, describe_numbers, mode_numbers, prepare_modes, read_modes, write_modes_folder
 from .images import ConversionError
+from .modes import ModesInput, describe_numbers, mode_numbers, prepare_modes, read_modes, write_modes_folder
 from .particles import (
     amplitudes_of,
     mode_numbers_of,
@@ -20,8 +20,8 @@ __all__ = [
     "ModesInput",
     "Space",
     "amplitudes_of",
-    "matrix_from_pose",
     "describe_numbers",
+    "matrix_from_pose",
     "mode_numbers",
     "mode_numbers_of",
     "new_particles",

@@ -1,7 +1,7 @@
 """Pose of a particle: Scipion's 4x4 matrix of a projection alignment and RELION's angles and origin.
 
-With ``E = euler_matrix(-rot, -tilt, -psi, "szyz")``, whose rotation part is the RELION/Xmipp matrix R, and the translation
-``-origin / pixel size``, Scipion stores the inverse of ``E``.
+Let ``E = euler_matrix(-rot, -tilt, -psi, "szyz")``, whose rotation part is the RELION/Xmipp matrix R, with the
+translation ``-origin / pixel size``. Scipion stores the inverse of ``E``.
 """
 
 from __future__ import annotations

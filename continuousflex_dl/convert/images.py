@@ -1,4 +1,4 @@
-"""Image files of a particle set: named relative to a STAR file, converted to MRC where ``cflex`` cannot read the format."""
+"""Image files of a particle set: named relative to a STAR file, converted to MRC where they have another format."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ImageNames:
     ``converted/stack_<n>.mrcs`` in the STAR's folder.
     """
 
-    def __init__(self, star_folder: str | os.PathLike[str], pixel_size: float):
+    def __init__(self, star_folder: str | os.PathLike[str], pixel_size: float) -> None:
         self._folder = Path(os.path.realpath(star_folder))
         self._pixel_size = pixel_size
         self._names: dict[str, tuple[str, bool]] = {}

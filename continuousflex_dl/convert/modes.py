@@ -54,7 +54,7 @@ class Mode:
 
 @dataclass(frozen=True)
 class ModesInput:
-    """Modes as arguments of a command: the file for ``--modes``, for ``--structure`` where it is needed, the numbers in it."""
+    """Modes as arguments of a command: file for ``--modes``, file for ``--structure`` where needed, the numbers."""
 
     path: str
     structure: str | None
@@ -203,8 +203,8 @@ def _ids_are_numbers(identifiers: list[int], items: list[Any]) -> bool:
 def _all_rigid(vectors: list[NDArray[np.float64]], tolerance: float = 1e-3) -> bool:
     """Whether displacement fields are rigid-body motions, told without coordinates.
 
-    A rigid field t + w x r is affine in r with an antisymmetric part, so around its mean it has rank 2; the fields of any
-    flexible mode of a three-dimensional structure have rank 3.
+    A rigid field t + w x r is affine in r with an antisymmetric part, so around its mean it has rank 2; the field of a
+    flexible mode of a three-dimensional structure has rank 3.
     """
     if not vectors:
         return False

@@ -50,8 +50,8 @@ def write_particles(particles: SetOfParticles, star_path: str | os.PathLike[str]
     """Write a particle set as a RELION 3.1 STAR file.
 
     Poses are written where the set holds a projection alignment, the CTF where it has one, amplitudes where the items
-    carry ``_xmipp_nmaDisplacements``; the item's identifier is kept as ``_cflexItemId``. Every different acquisition is an
-    optics group.
+    carry ``_xmipp_nmaDisplacements``; the item's identifier is kept as ``_cflexItemId``. Every different acquisition is
+    an optics group.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def write_particles(particles: SetOfParticles, star_path: str | os.PathLike[str]
         elif row.keys() != rows.keys():
             odd = ", ".join("_" + label for label in sorted(set(row) ^ set(rows)))
             raise ConversionError(
-                f"particle {item.getObjId()} differs from the first one in {odd}; all particles of a set must carry the same"
+                f"particle {item.getObjId()} differs from the first one in {odd}; all particles must carry the same"
             )
         for label, value in row.items():
             rows[label].append(value)
@@ -128,7 +128,7 @@ def mode_numbers_of(item: Any) -> list[int]:
 class _OpticsGroups:
     """Collects the different acquisitions of a set."""
 
-    def __init__(self, pixel_size: float, box: int, phase_flipped: bool):
+    def __init__(self, pixel_size: float, box: int, phase_flipped: bool) -> None:
         self._pixel_size, self._box, self._flipped = pixel_size, box, phase_flipped
         self._groups: dict[tuple[float, ...], int] = {}
 

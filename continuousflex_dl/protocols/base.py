@@ -133,8 +133,8 @@ class CflexProtocol(EMProtocol):
     def _runCommand(self, inputs: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Run the command as a process.
 
-        When the step is repeated with the same options and the same inputs after a kill, the command continues from what
-        it had finished (``--resume``); when anything changed it starts afresh.
+        When the step is repeated with the same options and the same inputs after a kill, the command continues from
+        what it had finished (``--resume``); when anything changed it starts afresh.
         """
         arguments = forms.arguments_of(self.optionsClass(), {**values, **inputs, "output": self._resultPath()})
         state = {"arguments": arguments, "inputs": _fingerprints([self._inputPath(), *map(str, inputs.values())])}

@@ -1,8 +1,8 @@
 """Form parameters made out of declared options, and options made out of a filled form.
 
-A protocol lists the option names that its form shows. Default, help, unit, label, choices and expert level come from the
-option class, so a form and a command-line flag cannot disagree; a filled form goes back through the same class, so they
-refuse the same values with the same words.
+Default, help, unit, label, choices and expert level of a parameter come from the option class, so a form and a
+command-line flag cannot disagree; a filled form goes back through the same class, so they refuse the same values with
+the same words.
 """
 
 from __future__ import annotations

@@ -126,8 +126,8 @@ class CflexProtHEMNMA(ModesInputMixin, ParticlesInputMixin, CflexProtocol):
             poor = [m.number for m in read_modes(self.inputModes.get()) if m.number in wanted and not m.enabled]
             if poor:
                 warnings.append(
-                    f"Mode {', '.join(map(str, poor))} is disabled in the set (low collectivity); local motions are rarely "
-                    "visible in single images."
+                    f"Mode {', '.join(map(str, poor))} is disabled in the set (low collectivity); local motions are "
+                    "rarely visible in single images."
                 )
         return warnings
 
@@ -141,8 +141,8 @@ class CflexProtHEMNMA(ModesInputMixin, ParticlesInputMixin, CflexProtocol):
             "the given poses" if self.initialPoses.get() else f"a global search in steps of {self.angularStep.get():g}°"
         )
         return [
-            f"Poses and amplitudes of normal modes {self.modeList.get()} of {self.outputParticles.getSize()} particles were "
-            f"determined by elastic 3D-to-2D alignment, starting from {search}."
+            f"Poses and amplitudes of normal modes {self.modeList.get()} of {self.outputParticles.getSize()} particles "
+            f"were determined by elastic 3D-to-2D alignment, starting from {search}."
         ]
 
     def _citations(self):

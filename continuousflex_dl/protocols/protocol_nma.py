@@ -26,7 +26,7 @@ class CflexProtNMA(CflexProtocol):
     """Computes the normal modes of an atomic or pseudoatomic structure.
 
     An elastic network joins the atoms that are closer than the cutoff; rigid blocks of residues (RTB) make large
-    structures affordable. The modes of lowest frequency that are collective describe how the structure is prone to move.
+    structures affordable. The collective modes of lowest frequency describe how the structure is prone to move.
     """
 
     _label = "normal modes"

@@ -12,7 +12,6 @@ from ..convert import new_particles, set_properties
 from .base import CflexProtocol
 from .modes_input import ModesInputMixin
 
-
 # a dictionary, because members of an Enum with the same class would be one member
 OUTPUT_PARTICLES, OUTPUT_TRUTH = "outputParticles", "outputTruth"
 

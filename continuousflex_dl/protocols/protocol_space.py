@@ -58,8 +58,8 @@ class CflexProtSpace(ParticlesInputMixin, CflexProtocol):
             allowsNull=True,
             expertLevel=params.LEVEL_ADVANCED,
             label="Truth (optional)",
-            help="The same images with true poses and amplitudes (second output of a simulation). The report then shows "
-            "the errors.",
+            help="The same images with true poses and amplitudes (second output of a simulation). The report then "
+            "shows the errors.",
         )
         self._addOtherOptions(form)
         form.addParallelSection(threads=2, mpi=0)
@@ -89,7 +89,8 @@ class CflexProtSpace(ParticlesInputMixin, CflexProtocol):
         space = read_space(self._resultPath(SPACE_FILE))
         if len(space.coordinates) != particles.getSize():
             raise ValueError(
-                f"{self._resultPath(SPACE_FILE)}: found {len(space.coordinates)} particles, expected {particles.getSize()}"
+                f"{self._resultPath(SPACE_FILE)}: found {len(space.coordinates)} particles, "
+                f"expected {particles.getSize()}"
             )
         output = self._newFlexSet(particles, PROGRAM_SPACE)
         program = particles.getFlexInfo().getProgName() if isinstance(particles, SetOfParticlesFlex) else PROGRAM_SPACE
@@ -143,8 +144,8 @@ class CflexProtSpace(ParticlesInputMixin, CflexProtocol):
         if not hasattr(self, CflexSpaceOutputs.outputParticles.name):
             return []
         return [
-            f"The mode amplitudes of {self.outputParticles.getSize()} particles were reduced to {self.nComponents.get()} "
-            f"dimensions by {self.getEnumText('method').upper()}."
+            f"The mode amplitudes of {self.outputParticles.getSize()} particles were reduced to "
+            f"{self.nComponents.get()} dimensions by {self.getEnumText('method').upper()}."
         ]
 
     def _citations(self):

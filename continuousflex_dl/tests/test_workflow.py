@@ -75,48 +75,48 @@ class TestWorkflow(BaseTest):
         modes = self.nma.outputModes
         self.assertSetSize(modes, 6)
         listed = read_modes(modes)
-        self.assertEqual([mode.number for mode in listed], [7, 8, 9, 10, 11, 12])
-        self.assertTrue(all(mode.eigenvalue > 0 and mode.collectivity > 0 for mode in listed))
-        self.assertTrue(os.path.exists(modes.getPdb().getFileName()))
+        assert [mode.number for mode in listed] == [7, 8, 9, 10, 11, 12]
+        assert all(mode.eigenvalue > 0 and mode.collectivity > 0 for mode in listed)
+        assert os.path.exists(modes.getPdb().getFileName())
         vector = np.loadtxt(listed[0].file)
-        self.assertEqual(vector.shape, (192, 3))
-        self.assertAlmostEqual(float((vector**2).sum()), 1.0, places=5)
-        self.assertEqual(self.nma.validate(), [])
-        self.assertIn("Modes 7 to 12 of 192", self.nma.summary()[0])
+        assert vector.shape == (192, 3)
+        np.testing.assert_allclose((vector**2).sum(), 1.0, atol=1e-5)
+        assert self.nma.validate() == []
+        assert "Modes 7 to 12 of 192" in self.nma.summary()[0]
 
     def test_simulation(self):
         particles, truth = self.simulate.outputParticles, self.simulate.outputTruth
         self.assertSetSize(particles, N_PARTICLES)
         self.assertSetSize(truth, N_PARTICLES)
-        self.assertTrue(particles.hasCTF())
-        self.assertFalse(particles.hasAlignment())
-        self.assertTrue(truth.hasAlignmentProj())
-        self.assertAlmostEqual(particles.getSamplingRate(), PIXEL)
-        self.assertEqual(particles.getDim()[:2], (48, 48))
+        assert particles.hasCTF()
+        assert not particles.hasAlignment()
+        assert truth.hasAlignmentProj()
+        np.testing.assert_allclose(particles.getSamplingRate(), PIXEL)
+        assert particles.getDim()[:2] == (48, 48)
         first = particles.getFirstItem()
-        self.assertEqual(first.getCTF().getDefocusU(), 5000.0)
-        self.assertEqual(first.getAcquisition().getVoltage(), 200.0)
+        assert first.getCTF().getDefocusU() == 5000.0
+        assert first.getAcquisition().getVoltage() == 200.0
         for item in truth.iterItems():
-            self.assertEqual(mode_numbers_of(item), [7, 8])
-            self.assertTrue(all(abs(q) <= 30.0 for q in amplitudes_of(item)))
+            assert mode_numbers_of(item) == [7, 8]
+            assert all(abs(q) <= 30.0 for q in amplitudes_of(item))
 
     def test_hemnma_and_space(self):
         hemnma = self.hemnma()
         self.launchProtocol(hemnma)
         output = hemnma.outputParticles
-        self.assertIsInstance(output, SetOfParticlesFlex)
+        assert isinstance(output, SetOfParticlesFlex)
         self.assertSetSize(output, N_PARTICLES)
-        self.assertTrue(output.hasAlignmentProj())
-        self.assertTrue(output.hasCTF())
+        assert output.hasAlignmentProj()
+        assert output.hasCTF()
         truth = {item.getObjId(): item.clone() for item in self.simulate.outputTruth.iterItems()}
         good = 0
         for item in output.iterItems():
-            self.assertEqual(item.getFlexInfo().getProgName(), "CflexHEMNMA")
-            self.assertEqual(len(item.getZRed()), 3)
+            assert item.getFlexInfo().getProgName() == "CflexHEMNMA"
+            assert len(item.getZRed()) == 3
             np.testing.assert_allclose(item.getZFlex(), amplitudes_of(item))
-            self.assertTrue(0 <= item._cflexScore.get() <= 1)
+            assert 0 <= item._cflexScore.get() <= 1
             true = truth[item.getObjId()]
-            self.assertEqual(item.getLocation(), true.getLocation())
+            assert item.getLocation() == true.getLocation()
             angle = tilt_axis_error(item.getTransform().getMatrix(), true.getTransform().getMatrix())
             error = np.abs(np.array(amplitudes_of(item)) - amplitudes_of(true)).max()
             shift = np.subtract(
@@ -124,7 +124,7 @@ class TestWorkflow(BaseTest):
                 pose_from_matrix(true.getTransform().getMatrix(), PIXEL)[3:],
             )
             good += angle < 5 and error < 3 and np.abs(shift).max() < 1.0
-        self.assertGreaterEqual(good, N_PARTICLES - 2, "poses and amplitudes are far from the truth")
+        assert good >= N_PARTICLES - 2, "poses and amplitudes are far from the truth"
 
         space = self.newProtocol(
             CflexProtSpace,
@@ -136,12 +136,12 @@ class TestWorkflow(BaseTest):
         self.launchProtocol(space)
         self.assertSetSize(space.outputParticles, N_PARTICLES)
         found = np.array([item.getZRed() for item in space.outputParticles.iterItems()])
-        self.assertEqual(found.shape, (N_PARTICLES, 3))
+        assert found.shape == (N_PARTICLES, 3)
         np.testing.assert_array_equal(found[:, 2], 0.0)
-        self.assertGreater(found[:, 0].std(), found[:, 1].std())
-        self.assertEqual(space.outputParticles.getFlexInfo().getProgName(), "CflexHEMNMA")
-        self.assertTrue(os.path.exists(space.outputTrajectory.getFileName()))
-        self.assertIn("report.html", " ".join(space.summary()))
+        assert found[:, 0].std() > found[:, 1].std()
+        assert space.outputParticles.getFlexInfo().getProgName() == "CflexHEMNMA"
+        assert os.path.exists(space.outputTrajectory.getFileName())
+        assert "report.html" in " ".join(space.summary())
 
     def test_modes_of_another_plugin(self):
         """A set with rigid modes, other file names and no modes.npz gives the same amplitudes."""
@@ -172,7 +172,7 @@ class TestWorkflow(BaseTest):
             np.abs(np.array(amplitudes_of(item)) - truth[item.getObjId()]).max()
             for item in hemnma.outputParticles.iterItems()
         ]
-        self.assertLess(float(np.median(errors)), 5.0)
+        assert float(np.median(errors)) < 5.0
 
     def test_kill_and_continue(self):
         """A run that is killed and continued ends with the bytes of an uninterrupted one."""
@@ -196,32 +196,32 @@ class TestWorkflow(BaseTest):
             victim.kill()
         psutil.wait_procs([process, *children], timeout=10)
         result = killed._resultPath("particles.star")
-        self.assertFalse(os.path.exists(result), "the run ended before it could be killed")
+        assert not os.path.exists(result), "the run ended before it could be killed"
         self.proj._updateProtocol(killed, checkPid=True)
-        self.assertTrue(killed.isFailed())
+        assert killed.isFailed()
         done = [name for name in os.listdir(blocks) if name.startswith("block_")]
-        self.assertTrue(0 < len(done) < N_PARTICLES // FAST["batchSize"])
+        assert 0 < len(done) < N_PARTICLES // FAST["batchSize"]
         killed.runMode.set(MODE_RESUME)
         self.launchProtocol(killed)
         with open(killed.getStdoutLog()) as log:
-            self.assertIn("--resume", log.read())
+            assert "--resume" in log.read()
         self.assertSetSize(killed.outputParticles, N_PARTICLES)
         with open(result, "rb") as first, open(whole._resultPath("particles.star"), "rb") as second:
-            self.assertEqual(first.read(), second.read())
+            assert first.read() == second.read()
 
     def test_validation(self):
         hemnma = self.hemnma(modeList="7,55")
-        self.assertIn("no mode 55", " ".join(hemnma.validate()))
+        assert "no mode 55" in " ".join(hemnma.validate())
         hemnma = self.hemnma(initialPoses=True)
-        self.assertIn("no 3D poses", " ".join(hemnma.validate()))
+        assert "no 3D poses" in " ".join(hemnma.validate())
         hemnma = self.hemnma(modeList="3")
-        self.assertIn("rigid-body", " ".join(hemnma.validate()))
+        assert "rigid-body" in " ".join(hemnma.validate())
         space = self.newProtocol(CflexProtSpace, inputParticles=self.simulate.outputParticles)
-        self.assertIn("no amplitudes", " ".join(space.validate()))
+        assert "no amplitudes" in " ".join(space.validate())
         simulate = self.newProtocol(
             CflexProtSimulate, inputModes=self.nma.outputModes, numberOfParticles=5, modeList="7", law=self.law("helix")
         )
-        self.assertIn("exactly three modes", " ".join(simulate.validate()))
+        assert "exactly three modes" in " ".join(simulate.validate())
 
     def test_matrix_helpers_agree(self):
         pose = (10.0, 20.0, 30.0, 1.0, -2.0)
