@@ -31,10 +31,11 @@ def run(options: HemnmaOptions, run: Run) -> None:
         run.say(f"{final} is complete; nothing to do")
         return
 
-    from ..core.devices import resolve_device  # torch is slow to import: bad input is said before it
+    from ..core.devices import keep_freed_memory, resolve_device  # torch is slow to import: bad input is said before it
     from ..core.hemnma.align import Settings
     from ..core.hemnma.pipeline import Calibration, Hemnma
 
+    keep_freed_memory()
     device = resolve_device(options.device)
     run.device = str(device)
     max_shift = options.max_shift_px if options.max_shift_px is not None else stack.box / 8

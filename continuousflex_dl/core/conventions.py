@@ -64,12 +64,16 @@ def euler_from_matrix(matrix: ArrayLike) -> NDArray[np.float64]:
     regular = sin_tilt > 1e-8
     # atan2 of both keeps full precision near the poles, where arccos of m22 has none
     tilt = np.arctan2(sin_tilt, m[..., 2, 2])
-    rot = np.where(regular, np.arctan2(m[..., 2, 1], m[..., 2, 0]), np.arctan2(np.sign(m[..., 2, 2]) * m[..., 0, 1], m[..., 1, 1]))
+    rot = np.where(
+        regular, np.arctan2(m[..., 2, 1], m[..., 2, 0]), np.arctan2(np.sign(m[..., 2, 2]) * m[..., 0, 1], m[..., 1, 1])
+    )
     psi = np.where(regular, np.arctan2(m[..., 1, 2], -m[..., 0, 2]), 0.0)
     return np.rad2deg(np.stack([rot, tilt, psi], axis=-1))
 
 
-def projected_pixel(reference_angst: ArrayLike, euler_deg: ArrayLike, origin_angst: ArrayLike, pixel_size: float, box: int) -> NDArray[np.float64]:
+def projected_pixel(
+    reference_angst: ArrayLike, euler_deg: ArrayLike, origin_angst: ArrayLike, pixel_size: float, box: int
+) -> NDArray[np.float64]:
     """Where points of the reference appear in an image.
 
     Parameters

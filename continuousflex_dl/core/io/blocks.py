@@ -38,7 +38,7 @@ class BlockStore:
         Everything that changes the result. A store made with another one is refused.
     """
 
-    def __init__(self, folder: Path, total: int, size: int, fingerprint: dict[str, Any]):
+    def __init__(self, folder: Path, total: int, size: int, fingerprint: dict[str, Any]) -> None:
         self.folder, self.total, self.size = folder, total, size
         folder.mkdir(parents=True, exist_ok=True)
         record = folder / "settings.json"
