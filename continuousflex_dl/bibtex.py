@@ -3,7 +3,8 @@ r"""
   title = {Iterative Elastic 3D-to-2D Alignment Method Using Normal Modes for Studying Structural Dynamics of Large
     Macromolecular Complexes},
   author = {Jin, Qiyu and Sorzano, Carlos Oscar S. and de la Rosa-Trev{\'i}n, Jos{\'e} Miguel and Bilbao-Castro,
-    Jos{\'e} Rom{\'a}n and N{\'u}{\~n}ez-Ram{\'i}rez, Rafael and Llorca, Oscar and Tama, Florence and Joni{\'c}, Slavica},
+    Jos{\'e} Rom{\'a}n and N{\'u}{\~n}ez-Ram{\'i}rez, Rafael and Llorca, Oscar and
+    Tama, Florence and Joni{\'c}, Slavica},
   journal = {Structure},
   volume = {22},
   number = {3},

@@ -137,7 +137,12 @@ class CflexProtocol(EMProtocol):
         what it had finished (``--resume``); when anything changed it starts afresh.
         """
         arguments = forms.arguments_of(self.optionsClass(), {**values, **inputs, "output": self._resultPath()})
-        state = {"arguments": arguments, "inputs": _fingerprints([self._inputPath(), *map(str, inputs.values())])}
+        state = {
+            "arguments": [
+                text for text in arguments if not text.startswith("--threads=")
+            ],  # blocks do not depend on it
+            "inputs": _fingerprints([self._inputPath(), *map(str, inputs.values())]),
+        }
         stateFile = self._getExtraPath(f"{self.COMMAND}.state.json")
         begun = os.path.isdir(self._resultPath()) and bool(os.listdir(self._resultPath()))
         if begun and _readJson(stateFile) == state:

@@ -9,7 +9,7 @@ from pwem.objects import ParticleFlex, SetOfParticlesFlex
 from pyworkflow import BETA
 
 from ..constants import PARTICLES_FILE, PROGRAM_HEMNMA
-from ..convert import particle_updates, write_particles
+from ..convert import describe_numbers, particle_updates, read_modes, write_particles
 from .base import CflexProtocol
 from .modes_input import ModesInputMixin
 from .particles_input import ParticlesInputMixin
@@ -120,13 +120,11 @@ class CflexProtHEMNMA(ModesInputMixin, ParticlesInputMixin, CflexProtocol):
         if particles is not None and not particles.hasCTF():
             warnings.append("The particles have no CTF: the reference is compared without one.")
         if particles is not None and self.inputModes.get() is not None:
-            from ..convert import read_modes
-
             wanted = self._options().use if self._options() else ()
             poor = [m.number for m in read_modes(self.inputModes.get()) if m.number in wanted and not m.enabled]
             if poor:
                 warnings.append(
-                    f"Mode {', '.join(map(str, poor))} is disabled in the set (low collectivity); local motions are "
+                    f"Mode {describe_numbers(poor)} is disabled in the set (low collectivity); local motions are "
                     "rarely visible in single images."
                 )
         return warnings

@@ -1,3 +1,7 @@
 """Runs the suite of the plugin, as ``scipion test`` does, under pytest."""
 
+import pytest
+
 from continuousflex_dl.tests.test_workflow import TestWorkflow  # noqa: F401  (pytest collects the class)
+
+pytestmark = pytest.mark.slow
