@@ -38,9 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _fail(str(error), False)
         namespace = parser.parse_args(arguments)
     entry: Command = namespace.cflex_entry
-    logging.basicConfig(level=logging.INFO if namespace.verbose else logging.WARNING, format="cflex: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO if namespace.verbose else logging.WARNING, format="cflex: %(message)s", stream=sys.stderr
+    )
     logging.getLogger("continuousflex_dl").setLevel(logging.INFO)
     debug = bool(namespace.debug)
+    if argv is None and not debug:
+        # the process is ours: what fails in clearing up after an error (a zip file closed on a full disk) is no news
+        sys.unraisablehook = lambda _: None
     try:
         options = entry.options.parse(values_of(namespace, entry.options))
     except OptionError as error:
@@ -68,7 +73,9 @@ def execute(entry: Command, options: Options, *, debug: bool = False) -> int:
     except Terminated:
         return _fail("stopped by SIGTERM; --resume continues", debug, 143)
     except MemoryError:
-        return _fail("out of memory: use a smaller --batch-size, fewer --threads or a smaller system", debug, EXIT_INTERNAL)
+        return _fail(
+            "out of memory: use a smaller --batch-size, fewer --threads or a smaller system", debug, EXIT_INTERNAL
+        )
     except Exception as error:  # noqa: BLE001  (the last resort: say it in one line, show the traceback on request)
         line = f"internal error: {type(error).__name__}: {error}".replace("\n", " ")
         return _fail(line + ("" if debug else " (--debug shows the traceback)"), debug, EXIT_INTERNAL)

@@ -53,14 +53,14 @@ def add_options(parser: argparse.ArgumentParser, model: type[Options]) -> None:
     """Add every field of an option class to a parser; values stay text, pydantic converts and checks them."""
     for name, field in model.model_fields.items():
         extra = field_extra(model, name)
-        text = (field.description or "").replace("%", "%%")
+        text = field.description or ""
         unit = extra.get("unit")
         notes = [str(unit)] if unit else []
         if field.default not in (PydanticUndefined, None, False) and not extra.get("positional"):
             notes.append(f"default {field.default}")
         help_text = f"{text} [{'; '.join(notes)}]" if notes else text
         choices = _choices(field.annotation)
-        settings: dict[str, Any] = {"help": help_text}
+        settings: dict[str, Any] = {"help": help_text.replace("%", "%%")}
         if extra.get("positional"):
             settings["metavar"] = extra.get("metavar") or name.upper()
             parser.add_argument(name, **settings)
@@ -104,4 +104,6 @@ def _choices(annotation: Any) -> list[str]:
 
 
 def _is_pair(annotation: Any) -> bool:
-    return any(typing.get_origin(item) is tuple and typing.get_args(item) == (str, str) for item in _members(annotation))
+    return any(
+        typing.get_origin(item) is tuple and typing.get_args(item) == (str, str) for item in _members(annotation)
+    )

@@ -25,7 +25,18 @@ from ..options import Options
 
 log = logging.getLogger("continuousflex_dl")
 
-_RECORDED_PACKAGES = ("numpy", "scipy", "torch", "gemmi", "ProDy", "mrcfile", "roma", "scikit-learn", "pydantic", "h5py")
+_RECORDED_PACKAGES = (
+    "numpy",
+    "scipy",
+    "torch",
+    "gemmi",
+    "ProDy",
+    "mrcfile",
+    "roma",
+    "scikit-learn",
+    "pydantic",
+    "h5py",
+)
 RECORD_NAME = "run.json"
 
 
@@ -59,9 +70,12 @@ class Run:
         self.threads = threads if threads > 0 else len(os.sched_getaffinity(0))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
-            self._write_record()
+            if not self._found_complete():
+                self._write_record()
         elif self.output is not None and self._created and self.output.is_dir() and not any(self.output.iterdir()):
             self.output.rmdir()  # a refused run leaves no empty directory behind
 
@@ -72,11 +86,15 @@ class Run:
         if output.is_dir() and any(output.iterdir()):
             if getattr(self.options, "overwrite", False):
                 if not (output / RECORD_NAME).exists() and not (output / ".cflex").exists():
-                    raise InputError(f"{output}: was not written by cflex, so --overwrite does not empty it; remove it yourself or give another --output")
+                    raise InputError(
+                        f"{output}: was not written by cflex, so --overwrite does not empty it; remove it yourself or give another --output"
+                    )
                 for entry in output.iterdir():
                     shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
             elif not getattr(self.options, "resume", False):
-                raise InputError(f"{output}: is not empty; give --resume to continue, --overwrite to replace, or another --output")
+                raise InputError(
+                    f"{output}: is not empty; give --resume to continue, --overwrite to replace, or another --output"
+                )
         output.mkdir(parents=True, exist_ok=True)
 
     def path(self, name: str) -> Path:
@@ -106,7 +124,13 @@ class Run:
         """Measure a stage of the work."""
         wall, cpu = time.perf_counter(), time.process_time()
         yield
-        self.stages.append({"stage": name, "wall_s": round(time.perf_counter() - wall, 3), "cpu_s": round(time.process_time() - cpu, 3)})
+        self.stages.append(
+            {
+                "stage": name,
+                "wall_s": round(time.perf_counter() - wall, 3),
+                "cpu_s": round(time.process_time() - cpu, 3),
+            }
+        )
 
     @contextmanager
     def progress(self, label: str, unit: str = "it") -> Iterator[Progress]:
@@ -116,6 +140,11 @@ class Run:
             yield reporter
         finally:
             reporter.close()
+
+    def _found_complete(self) -> bool:
+        """Whether a resumed run had nothing left to do: the record of the run that did it then stays."""
+        resumed = getattr(self.options, "resume", False) and not self.results
+        return resumed and self.output is not None and (self.output / RECORD_NAME).exists()
 
     def _write_record(self) -> None:
         record = {
@@ -134,7 +163,9 @@ class Run:
             "results": self.results,
         }
         if self.output is not None:
-            atomic_text(self.output / RECORD_NAME, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+            atomic_text(
+                self.output / RECORD_NAME, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            )
 
 
 def _versions() -> dict[str, str]:
@@ -179,7 +210,11 @@ class _Lines:
             return
         self._last = now
         left = (now - self._start) * (total - done) / max(done, 1)
-        print(f"cflex: {self._label}: {done}/{total} {self._unit}, {now - self._start:.0f} s, {left:.0f} s left", file=sys.stderr, flush=True)
+        print(
+            f"cflex: {self._label}: {done}/{total} {self._unit}, {now - self._start:.0f} s, {left:.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def close(self) -> None:
         """Nothing to close."""
