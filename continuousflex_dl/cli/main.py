@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         level=logging.INFO if namespace.verbose else logging.WARNING, format="cflex: %(message)s", stream=sys.stderr
     )
     logging.getLogger("continuousflex_dl").setLevel(logging.INFO)
+    logging.getLogger("MDAnalysis").setLevel(logging.ERROR)  # warns of optional formats
     debug = bool(namespace.debug)
     if argv is None and not debug:
         # the process is ours: what fails in clearing up after an error (a zip file closed on a full disk) is no news

@@ -87,7 +87,8 @@ class Run:
             if getattr(self.options, "overwrite", False):
                 if not (output / RECORD_NAME).exists() and not (output / ".cflex").exists():
                     raise InputError(
-                        f"{output}: was not written by cflex, so --overwrite does not empty it; remove it yourself or give another --output"
+                        f"{output}: was not written by cflex, so --overwrite does not empty it; "
+                        "remove it yourself or give another --output"
                     )
                 for entry in output.iterdir():
                     shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
