@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     Path(home, "config", "hosts.conf").write_text(
         "[localhost]\nPARALLEL_COMMAND = mpirun -np %_(JOB_NODES)d %_(COMMAND)s\n"
     )
-    pytest = [sys.executable, "-m", "pytest", "-q", f"--ignore={SAME_SUITE}", *arguments]
+    pytest = [sys.executable, "-m", "pytest", "-q", "-rs", f"--ignore={SAME_SUITE}", *arguments]
     scipion = [sys.executable, "-m", "scipion", "test", SCIPION_SUITE]
     ended = []
     try:
