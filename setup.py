@@ -11,7 +11,7 @@ VERSION = re.search(r'^__version__ = "(.+)"', (HERE / "continuousflex_dl" / "_ve
 setup(
     name="scipion-em-continuousflex-dl",
     version=VERSION,
-    description="Continuous conformational heterogeneity from cryo-EM particle images: NMA, HEMNMA and deep learning, for Scipion and the shell",
+    description="Continuous conformational heterogeneity from cryo-EM particle images, for Scipion and the shell",
     long_description=(HERE / "README.rst").read_text(encoding="utf-8"),
     long_description_content_type="text/x-rst",
     license="GPL-3.0-or-later",
@@ -37,7 +37,8 @@ setup(
     extras_require={
         "scipion": ["scipion-pyworkflow>=3.11.7,<3.12", "scipion-em>=3.11.1,<3.12"],
         "trajectories": ["MDAnalysis>=2.6"],  # DCD, XTC, PSF
-        "dev": ["pytest", "hypothesis", "ruff", "mypy", "pre-commit", "torch-fourier-slice"],  # the last one as an independent oracle
+        # the last one is an independent oracle of the tests
+        "dev": ["pytest", "hypothesis", "ruff", "mypy", "pre-commit", "torch-fourier-slice"],
     },
     entry_points={
         "console_scripts": ["cflex = continuousflex_dl.cli.main:main"],

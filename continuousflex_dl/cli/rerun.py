@@ -26,7 +26,9 @@ def rerun_arguments(record_path: str, output: str) -> list[str]:
     except FileNotFoundError:
         raise InputError(f"{record_path}: no such file; expected the run.json of a result directory") from None
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{record_path}: not a run record of cflex ({error}); expected the run.json of a result directory") from None
+        raise InputError(
+            f"{record_path}: not a run record of cflex ({error}); expected the run.json of a result directory"
+        ) from None
     values["output"] = output
     values["resume"] = values["overwrite"] = False
     arguments = entry.name.split()
