@@ -70,9 +70,11 @@ def run(options: HemnmaOptions, run: Run) -> None:
         if calibration_file.exists():
             hemnma.use(Calibration(**json.loads(calibration_file.read_text(encoding="utf-8"))))
         else:
-            atomic_text(calibration_file, json.dumps(hemnma.calibrate(fit=options.fit_width).as_dict()))
+            atomic_text(
+                calibration_file, json.dumps(hemnma.calibrate(fit=options.calibrate, threads=run.threads).as_dict())
+            )
         sigma = hemnma.calibration.sigma if hemnma.calibration else modes.sigma
-        run.say(f"width of an atom: {sigma:.2f} Å" + (" (fitted to the images)" if options.fit_width else ""))
+        run.say(f"width of an atom: {sigma:.2f} Å" + (" (fitted to the images)" if options.calibrate else ""))
     with run.stage("align"), _one_thread_per_block(), run.progress("hemnma", "particles") as progress:
         store.run(
             lambda first, last: hemnma.align(np.arange(first, last), initial_poses=options.initial_poses),

@@ -88,10 +88,10 @@ class HemnmaOptions(CommonOptions):
         label="Expected deformation",
         advanced=True,
     )
-    fit_width: bool = option(
+    calibrate: bool = option(
         True,
-        help="Estimate the width of an atom as the images show it (blur of the data included) from a few particles first.",
-        label="Estimate atom width",
+        help="First align a few particles to measure the width of an atom as the images show it, and the model error, which then counts as noise.",
+        label="Calibrate on the images",
         advanced=True,
     )
     hypotheses: int = option(

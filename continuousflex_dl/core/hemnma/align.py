@@ -133,7 +133,7 @@ class Aligner:
         ]
 
     def _softness(self, eigenvalues: np.ndarray) -> Tensor:
-        """How far each mode (M,) is expected to move, relative to the softest: thermal motion goes as eigenvalue^-1/2."""
+        """How far each mode (M,) is expected to move over the softest: thermal motion goes as eigenvalue^-1/2."""
         values = np.asarray(eigenvalues, dtype=np.float64)
         known = np.isfinite(values).all() and (values > 0).all()
         softness = np.sqrt(values.min() / values) if known else np.ones(len(values))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -19,12 +21,12 @@ from ..io.particle_table import ParticleTable
 from ..io.particles import refuse_unsupported
 from ..particles.stack import ImageStack
 from .align import Aligner, Result, Settings
+from .calibrate import fit_width, residual_power
 from .observation import Observation
 from .reference import Reference
-from .width import fit_width
 
 NOISE_IMAGES = 256  # images that the noise is measured on, spread evenly over the set
-WIDTH_IMAGES = 16  # images that the atom width is fitted on
+ALIGNED_IMAGES = 32  # images that are aligned beforehand, to measure atom width and model error
 _NOISE_FLOOR = 1e-3  # of the mean power: images without noise still have model errors
 
 
@@ -37,7 +39,7 @@ class Calibration:
     sigma
         Gaussian width of an atom, Å.
     noise
-        For every group of equal pixel size: noise power per shell.
+        For every group of equal pixel size: power per shell of the noise, model error included.
     """
 
     sigma: float
@@ -126,8 +128,8 @@ class Hemnma:
         for aligner in self._aligners:
             aligner.prepare()
 
-    def calibrate(self, *, fit: bool = True) -> Calibration:
-        """Measure the noise per shell and, with `fit`, the width of an atom; then `use` both."""
+    def calibrate(self, *, fit: bool = True, threads: int = 1) -> Calibration:
+        """Measure the noise per shell and, with `fit`, the width of an atom and the model error; then `use` them."""
         radius = self._reference(self.modes.sigma).radius
         noise = []
         for number, pixel in enumerate(self.pixel_sizes):
@@ -140,25 +142,37 @@ class Hemnma:
         calibration = Calibration(float(self.modes.sigma), noise)
         self.use(calibration)
         if fit:
-            widths = [self._fitted_width(number) for number in range(len(self.pixel_sizes))]
-            weights = np.bincount(self.group)
-            calibration = Calibration(float(np.average(widths, weights=weights)), noise)
+            calibration = self._refined_calibration(calibration, threads)
             self.use(calibration)
         return calibration
 
-    def _fitted_width(self, group: int) -> float:
-        chosen = _spread(np.flatnonzero(self.group == group), WIDTH_IMAGES)
-        aligner = self._aligners[group]
-        observation = self._observe(chosen, group)
-        found = aligner.align(observation)
-        as_tensor = lambda array: torch.as_tensor(array, dtype=torch.float32, device=self.device)  # noqa: E731
-        return fit_width(
-            aligner.reference,
-            observation,
-            as_tensor(matrix_from_euler(found.euler_deg)),
-            as_tensor(-found.shift_angst / aligner.pixel_size),
-            as_tensor(found.amplitudes),
-        )
+    def _refined_calibration(self, first: Calibration, threads: int) -> Calibration:
+        """Align a few images of every group; fit the width of an atom, then count what is left as noise."""
+        groups = []
+        for group, aligner in enumerate(self._aligners):
+            chosen = _spread(np.flatnonzero(self.group == group), ALIGNED_IMAGES)
+            portions = np.array_split(chosen, max(1, len(chosen) // 4))  # small, so that all threads have work
+            with ThreadPoolExecutor(max_workers=threads) as pool:
+                parts = list(pool.map(self._align_group, portions, repeat(group)))
+            observation = self._observe(chosen, group)
+            columns = (
+                np.concatenate([matrix_from_euler(part.euler_deg) for part in parts]),
+                np.concatenate([-part.shift_angst / aligner.pixel_size for part in parts]),
+                np.concatenate([part.amplitudes for part in parts]),
+            )
+            pose = [torch.as_tensor(values, dtype=torch.float32, device=self.device) for values in columns]
+            groups.append((observation, pose, fit_width(aligner.reference, observation, *pose)))
+        sigma = float(np.average([width for *_, width in groups], weights=np.bincount(self.group)))
+        reference = self._reference(sigma)
+        noise = []
+        for (observation, pose, _), power in zip(groups, first.noise, strict=True):
+            excess = residual_power(reference, observation, *pose).clamp(min=1.0).cpu().numpy()
+            # beyond the disc nothing was compared: the last value holds on
+            noise.append([value * excess[min(shell, len(excess) - 1)] for shell, value in enumerate(power)])
+        return Calibration(sigma, noise)
+
+    def _align_group(self, indices: np.ndarray, group: int) -> Result:
+        return self._aligners[group].align(self._observe(indices, group))
 
     def _images(self, indices: np.ndarray) -> Tensor:
         return torch.as_tensor(self.stack.read(indices), dtype=torch.float32, device=self.device)
