@@ -37,6 +37,7 @@ class Case:
     truth: Path
     modes: Path
     reference: dict[str, float] | None = None
+    options: tuple[str, ...] = ()
 
 
 # the reference program: xmipp_nma_alignment with wavelets, on exactly these images
@@ -61,12 +62,13 @@ def reference_cases(data: Path) -> list[Case]:
     """Cases from the independent forward model."""
     return [
         Case(
-            name,
-            what,
-            data / f"{name}.star",
-            data / f"{name}_truth.star",
-            data / "modes_7_8_9.npz",
-            REFERENCE.get(name),
+            name=name,
+            what=what,
+            particles=data / f"{name}.star",
+            truth=data / f"{name}_truth.star",
+            modes=data / "modes_7_8_9.npz",
+            reference=REFERENCE.get(name),
+            options=("--ctf", "flipped") if "phase-flipped" in what else (),  # the files do not say it themselves
         )
         for name, what in WHAT.items()
         if (data / f"{name}.star").is_file()
@@ -90,7 +92,7 @@ def measure(case: Case, folder: Path, repeats: int, threads: int) -> dict[str, A
     cpu, wall, memory = [], [], []
     for repeat in range(repeats):
         output = folder / f"{case.name}-{repeat}"
-        options = ["--modes", case.modes, "--use", USE, "--threads", str(threads), "--device", "cpu"]
+        options = ["--modes", case.modes, "--use", USE, "--threads", str(threads), "--device", "cpu", *case.options]
         cflex("hemnma", case.particles, *options, "-o", output)
         record = json.loads((output / "run.json").read_text(encoding="utf-8"))
         count = record["results"]["particles"]
