@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from ..core.particles.stack import ImageStack
 from ..options.hemnma import HemnmaOptions
 from .run import Run
 
+if TYPE_CHECKING:
+    from ..core.hemnma.pipeline import Calibration
+
 # what changes no number of the result
 _HARMLESS = {"output", "threads", "resume", "overwrite", "verbose", "debug", "device"}
 
@@ -22,7 +26,8 @@ def run(options: HemnmaOptions, run: Run) -> None:
     """Align every particle and write DIR/particles.star."""
     with run.stage("read"):
         table = read_particles(options.particles, datadir=options.datadir, pixel_size=options.pixel_size)
-        modes = read_modes(options.modes, options.structure).select(options.use)
+        all_modes = read_modes(options.modes, options.structure)
+        modes = all_modes.select(options.use)
         stack = ImageStack(table)
     run.add_input(options.particles)
     run.add_input(options.modes)
@@ -33,7 +38,7 @@ def run(options: HemnmaOptions, run: Run) -> None:
 
     from ..core.devices import keep_freed_memory, resolve_device  # torch is slow to import: bad input is said before it
     from ..core.hemnma.align import Settings
-    from ..core.hemnma.pipeline import Calibration, Hemnma
+    from ..core.hemnma.pipeline import PROBES, Calibration, Hemnma
 
     keep_freed_memory()
     device = resolve_device(options.device)
@@ -42,14 +47,23 @@ def run(options: HemnmaOptions, run: Run) -> None:
     settings = Settings(
         angular_step=options.angular_step,
         max_shift_px=max_shift,
-        search_rmsd=options.search_rmsd,
         hypotheses=options.hypotheses,
         max_resolution=options.max_resolution,
         symmetry=options.symmetry,
         local_range_deg=options.local_range,
         local_shift_px=options.local_shift,
     )
-    hemnma = Hemnma(table, stack, modes, settings, ctf_choice=options.ctf, device=device)
+    others = [int(number) for number in all_modes.indices if number not in options.use]
+    hemnma = Hemnma(
+        table,
+        stack,
+        modes,
+        settings,
+        probes=all_modes.select(others[-PROBES:]) if others else None,
+        search_rmsd=options.search_rmsd,
+        ctf_choice=options.ctf,
+        device=device,
+    )
     used = (
         "none"
         if options.ctf == "none" or table.ctf is None
@@ -66,15 +80,16 @@ def run(options: HemnmaOptions, run: Run) -> None:
     store = BlockStore(run.path("blocks"), len(table), options.batch_size, fingerprint)
     run.claim_output()
     calibration_file = store.folder / "calibration.json"
-    with run.stage("calibrate"), _one_thread_per_block():
+    with run.stage("calibrate"), _one_thread_per_block(), run.progress("calibrate", "particles") as progress:
         if calibration_file.exists():
-            hemnma.use(Calibration(**json.loads(calibration_file.read_text(encoding="utf-8"))))
+            calibration = Calibration(**json.loads(calibration_file.read_text(encoding="utf-8")))
+            hemnma.use(calibration)
         else:
-            atomic_text(
-                calibration_file, json.dumps(hemnma.calibrate(fit=options.calibrate, threads=run.threads).as_dict())
+            calibration = hemnma.calibrate(
+                measure=options.calibrate, learn=options.learn_prior, threads=run.threads, progress=progress
             )
-        sigma = hemnma.calibration.sigma if hemnma.calibration else modes.sigma
-        run.say(f"width of an atom: {sigma:.2f} Å" + (" (fitted to the images)" if options.calibrate else ""))
+            atomic_text(calibration_file, json.dumps(calibration.as_dict()))
+    _say_calibration(run, calibration, options)
     with run.stage("align"), _one_thread_per_block(), run.progress("hemnma", "particles") as progress:
         store.run(
             lambda first, last: hemnma.align(np.arange(first, last), initial_poses=options.initial_poses),
@@ -105,7 +120,8 @@ def run(options: HemnmaOptions, run: Run) -> None:
         "median_score": round(float(np.median(found["score"])), 4),
         "median_angle_std_deg": round(float(np.median(found["angle_std_deg"])), 3),
         "median_shift_std_angst": round(float(np.median(found["shift_std_angst"])), 3),
-        "sigma_angst": round(sigma, 3),
+        "sigma_angst": round(calibration.sigma, 3),
+        "error_inflation": round(calibration.inflation, 2),
         "modes": options.modes,
     }
     run.result(**summary)
@@ -121,6 +137,21 @@ def run(options: HemnmaOptions, run: Run) -> None:
         f"angle +-{summary['median_angle_std_deg']} degrees, shift +-{summary['median_shift_std_angst']} Å (medians)"
     )
     print(f"written: {final}")
+
+
+def _say_calibration(run: Run, calibration: Calibration, options: HemnmaOptions) -> None:
+    if not options.calibrate:
+        return
+    run.say(
+        f"width of an atom {calibration.sigma:.2f} Å; amplitude errors {calibration.inflation:.1f} times those of the "
+        "noise alone" + (" (motions that these modes cannot follow)" if calibration.inflation > 1.5 else "")
+    )
+    if options.learn_prior and calibration.covariance is not None:
+        spread = np.sqrt(np.diag(calibration.covariance))
+        run.say(
+            "amplitudes expected: "
+            + ", ".join(f"{m:.0f} +- {s:.0f}" for m, s in zip(calibration.mean, spread, strict=True))
+        )
 
 
 class _one_thread_per_block:  # noqa: N801  (reads as a word of the with statement)

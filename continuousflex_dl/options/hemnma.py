@@ -94,6 +94,12 @@ class HemnmaOptions(CommonOptions):
         label="Calibrate on the images",
         advanced=True,
     )
+    learn_prior: bool = option(
+        True,
+        help="Learn the distribution of the amplitudes from some of the particles, and use it for all (empirical Bayes). Without it each particle stands alone.",
+        label="Learn the distribution",
+        advanced=True,
+    )
     hypotheses: int = option(
         64,
         help="Orientations kept from the global search for refinement.",

@@ -20,6 +20,7 @@ from ..imaging.rotations import (
     turn,
 )
 from .observation import Observation
+from .prior import AmplitudePrior
 from .reference import Reference
 from .refine import Hypotheses, Refiner
 from .templates import Templates, search, shift_grid
@@ -37,8 +38,6 @@ class Settings:
         Step of the orientation grid, degrees.
     max_shift_px
         Largest shift along each axis, px.
-    search_rmsd
-        Expected structural spread, Å RMSD: reach of the deformed templates and width of the amplitude prior.
     hypotheses
         Orientations kept from the global search.
     max_resolution
@@ -51,7 +50,6 @@ class Settings:
 
     angular_step: float = 15.0
     max_shift_px: float = 8.0
-    search_rmsd: float = 4.0
     hypotheses: int = 64
     max_resolution: float | None = None
     symmetry: str = "C1"
@@ -74,7 +72,8 @@ class Result:
     """What is known of each image of a block; arrays over images.
 
     euler_deg (n, 3), shift_angst (n, 2) as rlnOrigin, amplitudes and amplitude_std (n, M), score (n,) normalised
-    correlation, angle_std_deg (n,) and shift_std_angst (n,) per axis, converged (n,) bool.
+    correlation, angle_std_deg (n,) and shift_std_angst (n,) per axis, converged (n,) bool, amplitude_covariance
+    (n, M, M) of the errors.
     """
 
     euler_deg: np.ndarray
@@ -85,6 +84,7 @@ class Result:
     angle_std_deg: np.ndarray
     shift_std_angst: np.ndarray
     converged: np.ndarray
+    amplitude_covariance: np.ndarray
 
 
 class Aligner:
@@ -94,8 +94,8 @@ class Aligner:
     ----------
     reference
         Atoms with the modes to be used.
-    eigenvalues
-        (M,) of these modes; soft modes are expected to move further.
+    prior
+        Distribution of the amplitudes; the templates are deformed accordingly.
     box, pixel_size
         Of the images, px and Å.
     settings
@@ -103,7 +103,7 @@ class Aligner:
     """
 
     def __init__(
-        self, reference: Reference, eigenvalues: np.ndarray, box: int, pixel_size: float, settings: Settings
+        self, reference: Reference, prior: AmplitudePrior, box: int, pixel_size: float, settings: Settings
     ) -> None:
         self.reference, self.settings, self.box, self.pixel_size = reference, settings, box, pixel_size
         length = box * pixel_size
@@ -116,8 +116,7 @@ class Aligner:
         travel = max(reference.radius, 10.0) * math.radians(settings.angular_step)
         self.search_radius = max(4, min(self.radius, int(length / (1.5 * travel))))
         self.stages = self._stages()
-        self.reach = settings.search_rmsd * reference.amplitude_unit * self._softness(eigenvalues)
-        self.prior_std = torch.where(self.reach > 0, self.reach, math.inf)
+        self.prior = prior
         self.shifts = shift_grid(settings.max_shift_px, max(1.0, box / (5.0 * self.search_radius)))
         self.templates: Templates | None = None
 
@@ -132,20 +131,9 @@ class Aligner:
             Stage(self.reference, self.radius, 12, 1),
         ]
 
-    def _softness(self, eigenvalues: np.ndarray) -> Tensor:
-        """How far each mode (M,) is expected to move over the softest: thermal motion goes as eigenvalue^-1/2."""
-        values = np.asarray(eigenvalues, dtype=np.float64)
-        known = np.isfinite(values).all() and (values > 0).all()
-        softness = np.sqrt(values.min() / values) if known else np.ones(len(values))
-        return torch.as_tensor(softness, dtype=torch.float32, device=self.reference.coordinates.device)
-
     def conformations(self) -> Tensor:
-        """Amplitudes (K, M) of the templates: rest, and each mode both ways, soft modes further than stiff ones."""
-        rest = torch.zeros(1, self.reference.n_modes, device=self.reach.device)
-        if not (self.reach > 0).any():
-            return rest
-        both_ways = torch.stack([torch.diag(self.reach), -torch.diag(self.reach)], dim=1)
-        return torch.cat([rest, both_ways.flatten(0, 1)])
+        """Amplitudes (K, M) of the templates."""
+        return torch.as_tensor(self.prior.conformations()).to(self.reference.coordinates)
 
     def prepare(self) -> Templates:
         """Compute the templates once."""
@@ -206,7 +194,7 @@ class Aligner:
             shift.repeat_interleave(count, 0),
             starts.repeat(1, len(turns), 1).flatten(0, 1),
         )
-        first = Refiner(self.stages[0].reference, observation.inner(self.stages[0].radius), self.prior_std)
+        first = Refiner(self.stages[0].reference, observation.inner(self.stages[0].radius), self.prior)
         h = best_distinct(_in_chunks(first, h, 0), images, settings.hypotheses, within_deg=-1.0)
         result = self.refine(observation, h)
         turned = torch.rad2deg(
@@ -222,7 +210,7 @@ class Aligner:
         """Refine hypotheses through all stages and summarise the best of each image."""
         refiner = None
         for stage in self.stages:
-            refiner = Refiner(stage.reference, observation.inner(stage.radius), self.prior_std)
+            refiner = Refiner(stage.reference, observation.inner(stage.radius), self.prior)
             h = _in_chunks(refiner, h, stage.iterations)
             h = best_distinct(h, len(observation), stage.keep)
         if refiner is None:
@@ -249,6 +237,7 @@ class Aligner:
             np.rad2deg(np.sqrt((std[:, :3] ** 2).mean(-1))),
             np.sqrt((std[:, 3:5] ** 2).mean(-1)) * self.pixel_size,
             converged.cpu().numpy(),
+            covariance[:, 5:, 5:].cpu().double().numpy(),
         )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
@@ -12,7 +14,12 @@ from torch import Tensor
 from ..imaging.gaussian import form_factor, project
 from ..imaging.noise import shell_average
 from .observation import Observation
+from .prior import AmplitudePrior
 from .reference import Reference
+from .refine import Hypotheses, Refiner
+
+LARGEST_INFLATION = 5.0
+_PROBE_SPACING = 3.0  # Å, of the blobs that stand for atoms where only the size of errors is wanted
 
 
 def fit_width(
@@ -80,6 +87,54 @@ def residual_power(
     ratio[0] = ratio[1]
     padded = torch.cat([ratio[:1], ratio, ratio[-1:]])
     return (padded[:-2] + padded[1:-1] + padded[2:]) / 3
+
+
+def probe_inflation(
+    reference: Reference,
+    probes: Reference,
+    observation: Observation,
+    prior: AmplitudePrior,
+    rotation: Tensor,
+    shift_px: Tensor,
+    amplitudes: Tensor,
+) -> float:
+    """How much larger the errors of amplitudes are than the noise alone explains: a factor on standard deviations.
+
+    A real particle also moves in ways that the chosen modes cannot follow, and the fit makes up for it with the modes
+    that it has. Stiff modes show how much: they hardly move in truth, so what the fit makes of them is error.
+
+    Parameters
+    ----------
+    reference
+        With the chosen modes.
+    probes
+        The same atoms with stiff modes only.
+    observation
+        B images.
+    prior
+        Of the chosen modes.
+    rotation, shift_px, amplitudes
+        The aligned pose of each image.
+
+    Returns
+    -------
+    Root of the median squared ratio of amplitude to predicted error, between 1 and `LARGEST_INFLATION`.
+    """
+    both = replace(reference, vectors=torch.cat([reference.vectors, probes.vectors])).coarsened(_PROBE_SPACING)
+    m, p = reference.n_modes, probes.n_modes
+    free = np.zeros((m + p, m + p))
+    free[m:, m:] = np.eye(p) * (10.0 * reference.amplitude_unit) ** 2  # the probes are as good as free
+    free[:m, :m] = np.eye(m) * 1e12 if prior.covariance is None else prior.covariance
+    refiner = Refiner(both, observation, AmplitudePrior(np.concatenate([prior.mean, np.zeros(p)]), free))
+    ratios = []
+    for index in torch.arange(len(observation), device=rotation.device).split(4):
+        start = torch.cat([amplitudes[index], torch.zeros(len(index), p).to(amplitudes)], 1)
+        h = refiner.refine(Hypotheses.start(index, rotation[index], shift_px[index], start), 10)
+        covariance, _, _ = refiner.covariance(h)
+        std = torch.sqrt(torch.diagonal(covariance, dim1=-2, dim2=-1)[:, -p:].clamp(min=1e-12))
+        ratios.append(h.amplitudes[:, -p:].double() / std)
+    median = float(torch.cat(ratios).square().median())
+    return float(np.clip(np.sqrt(median / 0.4549), 1.0, LARGEST_INFLATION))  # 0.4549: median of chi-square
 
 
 def _projections(

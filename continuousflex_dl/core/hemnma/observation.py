@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,17 +24,20 @@ class Observation:
         (B, F) real: CTF over the same noise amplitude. A model passes through ``transfer * form factor``.
     pixel_size
         Å, one for the block.
+    inflation
+        The noise amplitude used is larger than that of the noise by this factor, for the model error.
     """
 
     disc: Disc
     data: Tensor
     transfer: Tensor
     pixel_size: float
+    inflation: float = 1.0
 
     def inner(self, radius: int) -> Observation:
         """The same images at a lower resolution."""
         disc = self.disc.inner(radius)
-        return Observation(disc, self.data[:, : len(disc)], self.transfer[:, : len(disc)], self.pixel_size)
+        return replace(self, disc=disc, data=self.data[:, : len(disc)], transfer=self.transfer[:, : len(disc)])
 
     def __len__(self) -> int:
         return len(self.data)

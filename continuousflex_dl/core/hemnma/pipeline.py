@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from itertools import repeat
+from dataclasses import asdict, dataclass, replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,19 +20,23 @@ from ..imaging.noise import background_power
 from ..io.particle_table import ParticleTable
 from ..io.particles import refuse_unsupported
 from ..particles.stack import ImageStack
+from ..progress import Progress, silent
 from .align import Aligner, Result, Settings
-from .calibrate import fit_width, residual_power
+from .calibrate import fit_width, probe_inflation, residual_power
 from .observation import Observation
+from .prior import LEAST_PARTICLES, AmplitudePrior, learn_prior
 from .reference import Reference
 
 NOISE_IMAGES = 256  # images that the noise is measured on, spread evenly over the set
-ALIGNED_IMAGES = 32  # images that are aligned beforehand, to measure atom width and model error
+FIRST_IMAGES = 32  # images that are aligned to measure atom width and model error
+PRIOR_IMAGES = 160  # images that are aligned to learn how the amplitudes are distributed
+PROBES = 4  # stiff modes that show how large the model error is
 _NOISE_FLOOR = 1e-3  # of the mean power: images without noise still have model errors
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is measured on the particle set before the alignment.
+    """What is measured on some of the particles before all are aligned.
 
     Attributes
     ----------
@@ -40,14 +44,26 @@ class Calibration:
         Gaussian width of an atom, Å.
     noise
         For every group of equal pixel size: power per shell of the noise, model error included.
+    inflation
+        Error of amplitudes over what noise alone explains (already in `noise`).
+    mean, covariance
+        Distribution of the amplitudes: (M,) and (M, M), or None for no prior.
     """
 
     sigma: float
     noise: list[list[float]]
+    inflation: float
+    mean: list[float]
+    covariance: list[list[float]] | None
 
     def as_dict(self) -> dict[str, Any]:
         """For a JSON file; the inverse of ``Calibration(**d)``."""
         return asdict(self)
+
+    @property
+    def prior(self) -> AmplitudePrior:
+        """The distribution of the amplitudes."""
+        return AmplitudePrior(np.array(self.mean), None if self.covariance is None else np.array(self.covariance))
 
 
 def transfer_function(table: ParticleTable, choice: str, indices: np.ndarray, disc: Disc, pixel_size: float) -> Tensor:
@@ -87,6 +103,10 @@ class Hemnma:
         The modes to use, and only those.
     settings
         How thoroughly to search.
+    probes
+        Other modes of the same structure, the stiffer the better; they tell the size of the model error.
+    search_rmsd
+        Structural spread expected along the softest mode, Å RMSD; zero for no prior on the amplitudes.
     ctf_choice
         See `transfer_function`.
     device
@@ -100,36 +120,71 @@ class Hemnma:
         modes: NormalModes,
         settings: Settings,
         *,
+        probes: NormalModes | None = None,
+        search_rmsd: float = 4.0,
         ctf_choice: str = "auto",
         device: torch.device | str = "cpu",
     ) -> None:
         refuse_unsupported(table)
-        self.table, self.stack, self.modes, self.settings = table, stack, modes, settings
+        self.table, self.stack, self.modes, self.settings, self.probes = table, stack, modes, settings, probes
         self.ctf_choice, self.device = ctf_choice, torch.device(device)
         self.pixel_sizes, self.group = np.unique(np.round(np.asarray(table.pixel_size), 4), return_inverse=True)
+        self._wide = AmplitudePrior.wide(modes.eigenvalues, search_rmsd * float(np.sqrt(modes.n_atoms)))
         transfer_function(table, ctf_choice, np.arange(1), Disc.make(stack.box, 1), 1.0)  # a missing CTF is said now
         self.calibration: Calibration | None = None
         self._aligners: list[Aligner] = []
 
-    def _reference(self, sigma: float) -> Reference:
-        return Reference.from_arrays(self.modes.coordinates, self.modes.vectors, self.modes.weights, sigma, self.device)
-
-    def _make_aligners(self, sigma: float) -> list[Aligner]:
-        reference = self._reference(sigma)
-        return [
-            Aligner(reference, self.modes.eigenvalues, self.stack.box, float(pixel), self.settings)
-            for pixel in self.pixel_sizes
-        ]
+    def _reference(self, sigma: float, modes: NormalModes | None = None) -> Reference:
+        modes = modes or self.modes
+        return Reference.from_arrays(modes.coordinates, modes.vectors, modes.weights, sigma, self.device)
 
     def use(self, calibration: Calibration) -> None:
         """Set what was measured, and make the templates."""
         self.calibration = calibration
-        self._aligners = self._make_aligners(calibration.sigma)
+        reference = self._reference(calibration.sigma)
+        self._aligners = [
+            Aligner(reference, calibration.prior, self.stack.box, float(pixel), self.settings)
+            for pixel in self.pixel_sizes
+        ]
         for aligner in self._aligners:
             aligner.prepare()
 
-    def calibrate(self, *, fit: bool = True, threads: int = 1) -> Calibration:
-        """Measure the noise per shell and, with `fit`, the width of an atom and the model error; then `use` them."""
+    def calibrate(
+        self, *, measure: bool = True, learn: bool = True, threads: int = 1, progress: Progress = silent
+    ) -> Calibration:
+        """Measure what the alignment needs to know of the particle set, and `use` it.
+
+        Parameters
+        ----------
+        measure
+            Align a few images to fit the width of an atom and the size of the model error.
+        learn
+            Align more of them to learn how the amplitudes are distributed (needs `measure`).
+        threads
+            That align side by side.
+        progress
+            Told of aligned images.
+        """
+        covariance = None if self._wide.covariance is None else self._wide.covariance.tolist()
+        calibration = Calibration(float(self.modes.sigma), self._noise(), 1.0, self._wide.mean.tolist(), covariance)
+        self.use(calibration)
+        if not measure:
+            return calibration
+        first = [_spread(np.flatnonzero(self.group == g), FIRST_IMAGES) for g in range(len(self.pixel_sizes))]
+        more = _spread(np.arange(len(self.table)), PRIOR_IMAGES) if learn and covariance is not None else np.arange(0)
+        self._reporter = _Counter(progress, sum(map(len, first)) + len(more))
+        calibration = self._measured(calibration, first, threads)
+        self.use(calibration)
+        if len(more) >= LEAST_PARTICLES:
+            found = self._align_some(more, threads)
+            ok = found["converged"]
+            prior = learn_prior(found["amplitudes"][ok], found["amplitude_covariance"][ok])
+            if prior is not None and prior.covariance is not None:
+                calibration = replace(calibration, mean=prior.mean.tolist(), covariance=prior.covariance.tolist())
+                self.use(calibration)
+        return calibration
+
+    def _noise(self) -> list[list[float]]:
         radius = self._reference(self.modes.sigma).radius
         noise = []
         for number, pixel in enumerate(self.pixel_sizes):
@@ -139,40 +194,46 @@ class Hemnma:
             if variance <= 0:
                 raise InputError(f"{self.table.source}: all images are constant; check the image files")
             noise.append(power.clamp(min=_NOISE_FLOOR * variance * self.stack.box**2).tolist())
-        calibration = Calibration(float(self.modes.sigma), noise)
-        self.use(calibration)
-        if fit:
-            calibration = self._refined_calibration(calibration, threads)
-            self.use(calibration)
-        return calibration
+        return noise
 
-    def _refined_calibration(self, first: Calibration, threads: int) -> Calibration:
-        """Align a few images of every group; fit the width of an atom, then count what is left as noise."""
-        groups = []
-        for group, aligner in enumerate(self._aligners):
-            chosen = _spread(np.flatnonzero(self.group == group), ALIGNED_IMAGES)
-            portions = np.array_split(chosen, max(1, len(chosen) // 4))  # small, so that all threads have work
-            with ThreadPoolExecutor(max_workers=threads) as pool:
-                parts = list(pool.map(self._align_group, portions, repeat(group)))
+    def _measured(self, before: Calibration, first: list[np.ndarray], threads: int) -> Calibration:
+        """Atom width and model error from aligned images of every group."""
+        aligned = []
+        for group, chosen in enumerate(first):
+            found = self._align_some(chosen, threads)
             observation = self._observe(chosen, group)
             columns = (
-                np.concatenate([matrix_from_euler(part.euler_deg) for part in parts]),
-                np.concatenate([-part.shift_angst / aligner.pixel_size for part in parts]),
-                np.concatenate([part.amplitudes for part in parts]),
+                matrix_from_euler(found["euler_deg"]),
+                -found["shift_angst"] / self.pixel_sizes[group],
+                found["amplitudes"],
             )
             pose = [torch.as_tensor(values, dtype=torch.float32, device=self.device) for values in columns]
-            groups.append((observation, pose, fit_width(aligner.reference, observation, *pose)))
-        sigma = float(np.average([width for *_, width in groups], weights=np.bincount(self.group)))
+            aligned.append((observation, pose, fit_width(self._aligners[group].reference, observation, *pose)))
+        sigma = float(np.average([width for *_, width in aligned], weights=np.bincount(self.group)))
         reference = self._reference(sigma)
-        noise = []
-        for (observation, pose, _), power in zip(groups, first.noise, strict=True):
+        inflation, noise = [], []
+        for (observation, pose, _), power in zip(aligned, before.noise, strict=True):
             excess = residual_power(reference, observation, *pose).clamp(min=1.0).cpu().numpy()
             # beyond the disc nothing was compared: the last value holds on
             noise.append([value * excess[min(shell, len(excess) - 1)] for shell, value in enumerate(power)])
-        return Calibration(sigma, noise)
+            if self.probes is not None:
+                probes = self._reference(sigma, self.probes)
+                inflation.append(probe_inflation(reference, probes, observation, before.prior, *pose))
+        factor = float(np.mean(inflation)) if inflation else 1.0
+        return replace(before, sigma=sigma, noise=[[v * factor**2 for v in power] for power in noise], inflation=factor)
 
-    def _align_group(self, indices: np.ndarray, group: int) -> Result:
-        return self._aligners[group].align(self._observe(indices, group))
+    def _align_some(self, indices: np.ndarray, threads: int) -> dict[str, np.ndarray]:
+        """Align particles in small portions, so that all threads have work."""
+        portions = np.array_split(indices, max(1, len(indices) // 4))
+
+        def one(portion: np.ndarray) -> dict[str, np.ndarray]:
+            found = self.align(portion)
+            self._reporter.add(len(portion))
+            return found
+
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            parts = list(pool.map(one, portions))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _images(self, indices: np.ndarray) -> Tensor:
         return torch.as_tensor(self.stack.read(indices), dtype=torch.float32, device=self.device)
@@ -186,7 +247,7 @@ class Hemnma:
         whitening = torch.sqrt(2.0 / power)[disc.shell].float()  # unit variance of real and imaginary parts
         data = image_to_disc(self._images(indices), disc) * whitening
         transfer = transfer_function(self.table, self.ctf_choice, indices, disc, pixel) * whitening
-        return Observation(disc, data, transfer, pixel)
+        return Observation(disc, data, transfer, pixel, self.calibration.inflation)
 
     def align(self, indices: np.ndarray, *, initial_poses: bool = False) -> dict[str, np.ndarray]:
         """Align some particles; arrays as in `Result`, in the order of `indices`.
@@ -243,3 +304,15 @@ def _spread(indices: np.ndarray, count: int) -> np.ndarray:
     if len(indices) <= count:
         return indices
     return indices[np.linspace(0, len(indices) - 1, count).round().astype(int)]
+
+
+class _Counter:
+    """Counts aligned images from several threads."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done, self._lock = progress, total, 0, Lock()
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self._done += count
+            self._progress(self._done, self._total)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..imaging.gaussian import assemble, form_factor, harmonics
 from ..imaging.rotations import turn
 from .observation import Observation, as_real
+from .prior import AmplitudePrior
 from .reference import Reference
 
 _ROTATION, _SHIFT = slice(0, 3), slice(3, 5)  # then the amplitudes; the scale is the last parameter
@@ -89,14 +90,15 @@ class Refiner:
         Atoms or blobs.
     observation
         Images at the resolution wanted.
-    prior_std
-        (M,) standard deviation of the amplitudes about zero; infinity for no prior.
+    prior
+        Distribution of the amplitudes.
     """
 
-    def __init__(self, reference: Reference, observation: Observation, prior_std: Tensor) -> None:
+    def __init__(self, reference: Reference, observation: Observation, prior: AmplitudePrior) -> None:
         self.reference = reference
         self.observation = observation
-        self.prior_precision = prior_std.to(reference.coordinates) ** -2
+        self.prior_mean = torch.as_tensor(prior.mean).to(reference.coordinates)
+        self.prior_precision = prior.precision(reference.coordinates)
         self.filter = observation.transfer * form_factor(observation.disc, reference.sigma, observation.pixel_size)
         self.power = (observation.data.real**2 + observation.data.imag**2).sum(-1)
         # amplitudes are refined in units of 1 Å RMSD and angles and shifts in units of similar effect, so that one
@@ -126,19 +128,22 @@ class Refiner:
         overlap = (model * data).sum(-1)
         scale = (overlap / norm).clamp(min=1e-6 * torch.sqrt(self.power[h.image] / norm))
         residual = data - scale[:, None] * model
-        amplitudes = h.amplitudes
-        cost = 0.5 * (residual**2).sum(-1) + 0.5 * (self.prior_precision * amplitudes**2).sum(-1)
+        pull = (h.amplitudes - self.prior_mean) @ self.prior_precision
+        cost = 0.5 * (residual**2).sum(-1) + self._prior_cost(h)
         jacobian = jacobian * (scale[:, None] * self._units[:-1])[..., None]
         full = torch.cat([jacobian, model[:, None] * scale[:, None, None]], dim=1)  # scale enters as its logarithm
         gradient = -(full @ residual[..., None]).squeeze(-1)
         curvature = full @ full.transpose(-1, -2)
         unit = self._units[_FIRST_AMPLITUDE:-1]
-        index = torch.arange(_FIRST_AMPLITUDE, _FIRST_AMPLITUDE + len(unit), device=unit.device)
-        gradient[:, index] += self.prior_precision * amplitudes * unit
-        curvature[:, index, index] += self.prior_precision * unit**2
+        gradient[:, _FIRST_AMPLITUDE:-1] += pull * unit
+        curvature[:, _FIRST_AMPLITUDE:-1, _FIRST_AMPLITUDE:-1] += self.prior_precision * unit[:, None] * unit
         return Linearisation(
             cost, scale, gradient, curvature, overlap / torch.sqrt(norm * self.power[h.image]).clamp(min=1e-30)
         )
+
+    def _prior_cost(self, h: Hypotheses) -> Tensor:
+        offset = h.amplitudes - self.prior_mean
+        return 0.5 * ((offset @ self.prior_precision) * offset).sum(-1)
 
     def _model_and_jacobian(self, h: Hypotheses) -> tuple[Tensor, Tensor]:
         """Whitened model (h, 2F) at scale 1; derivatives (h, 5 + M, 2F) by rotation (rad), shift (px), amplitude."""
@@ -249,8 +254,7 @@ class Refiner:
         here = self.linearise(h)
         parameters = here.gradient.shape[-1]
         freedom = 2 * len(self.observation.disc) - parameters
-        prior = 0.5 * (self.prior_precision * h.amplitudes**2).sum(-1)
-        variance = 2 * (here.cost - prior) / max(freedom, 1)
+        variance = 2 * (here.cost - self._prior_cost(h)) / max(freedom, 1) * self.observation.inflation**2
         curvature = here.curvature.double()
         floor = torch.diagonal(curvature, dim1=-2, dim2=-1).amax(-1, keepdim=True) * 1e-12 + 1e-30
         inverse = torch.linalg.inv(curvature + torch.diag_embed(floor.expand(-1, parameters)))

@@ -6,16 +6,16 @@ import torch
 
 from continuousflex_dl.core.conventions import matrix_from_euler
 from continuousflex_dl.core.hemnma.align import Aligner, Settings
+from continuousflex_dl.core.hemnma.prior import AmplitudePrior
 from continuousflex_dl.core.hemnma.refine import Hypotheses, Refiner
 
 BOX, PIXEL = 40, 3.0
+PRIOR = AmplitudePrior.wide(np.array([1.0, 1.5]), 30.0)
 
 
 @pytest.fixture(scope="module")
 def aligner(reference):
-    return Aligner(
-        reference, np.array([1.0, 1.5]), BOX, PIXEL, Settings(max_shift_px=5, hypotheses=32, search_rmsd=2.5)
-    )
+    return Aligner(reference, PRIOR, BOX, PIXEL, Settings(max_shift_px=5, hypotheses=32))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_noisy_images_are_explained_no_worse_than_by_the_truth(aligner, scene):
     noisy = scene(count=24, snr=0.2, seed=11)
     observation = noisy.observe(radius=aligner.radius)
     result = aligner.align(observation)
-    refiner = Refiner(aligner.reference, observation, aligner.prior_std)
+    refiner = Refiner(aligner.reference, observation, aligner.prior)
 
     def start(euler, shift, amplitudes):
         as_tensor = lambda a: torch.as_tensor(a, dtype=torch.float32)  # noqa: E731
@@ -105,8 +105,8 @@ def test_noisy_images_are_explained_no_worse_than_by_the_truth(aligner, scene):
 
 
 def test_symmetry_searches_one_unit_only(reference):
-    full = Aligner(reference, np.array([1.0, 1.5]), BOX, PIXEL, Settings())
-    part = Aligner(reference, np.array([1.0, 1.5]), BOX, PIXEL, Settings(symmetry="C2"))
+    full = Aligner(reference, PRIOR, BOX, PIXEL, Settings())
+    part = Aligner(reference, PRIOR, BOX, PIXEL, Settings(symmetry="C2"))
     assert len(part.prepare().rotations) == pytest.approx(len(full.prepare().rotations) / 2, rel=0.05)
 
 
@@ -115,6 +115,6 @@ def test_odd_boxes_and_single_modes(model, scene):
 
     points, vectors, weights = model
     single = Reference.from_arrays(points, vectors[:1], weights, 2.5)
-    aligner = Aligner(single, np.array([1.0]), 41, PIXEL, Settings(max_shift_px=4))
+    aligner = Aligner(single, AmplitudePrior.wide(np.array([1.0]), 30.0), 41, PIXEL, Settings(max_shift_px=4))
     assert aligner.conformations().shape == (3, 1)
     assert torch.isfinite(aligner.prepare().coefficients).all()

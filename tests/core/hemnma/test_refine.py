@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from continuousflex_dl.core.hemnma.prior import AmplitudePrior
 from continuousflex_dl.core.hemnma.refine import Hypotheses, Refiner
 from continuousflex_dl.core.imaging.rotations import euler_from_rotation, rotation_from_euler, turn
 
@@ -23,7 +24,8 @@ def at_truth(scene):
 
 
 def refiner_of(scene, reference, prior=1e6, **more):
-    return Refiner(reference, scene.observe(**more), torch.full((reference.n_modes,), prior))
+    spread = AmplitudePrior(np.zeros(reference.n_modes), np.eye(reference.n_modes) * prior**2)
+    return Refiner(reference, scene.observe(**more), spread)
 
 
 def disturbed(h, turn_deg, shift_px, amplitude, seed=0):

@@ -1,0 +1,62 @@
+"""What is measured before the alignment: atom width, residual power, model error."""
+
+import numpy as np
+import pytest
+import torch
+
+from continuousflex_dl.core.hemnma.calibrate import fit_width, probe_inflation, residual_power
+from continuousflex_dl.core.hemnma.prior import AmplitudePrior
+from continuousflex_dl.core.hemnma.reference import Reference
+from continuousflex_dl.core.imaging.rotations import rotation_from_euler
+
+PIXEL = 3.0
+
+
+def pose_of(scene):
+    return (
+        rotation_from_euler(scene.euler_deg).float(),
+        torch.as_tensor(-scene.shift_angst / PIXEL).float(),
+        torch.as_tensor(scene.amplitudes).float(),
+    )
+
+
+@pytest.mark.parametrize("assumed", [1.5, 4.0])
+def test_width_of_an_atom_is_found_whatever_was_assumed(model, scene, assumed):
+    some = scene(count=8)
+    wrong = Reference.from_arrays(*model, assumed)
+    found = fit_width(wrong, some.observe(), *pose_of(some))
+    assert found == pytest.approx(np.hypot(2.5, PIXEL / np.sqrt(12)), rel=0.05)  # blurred by square pixels
+
+
+def test_residual_of_the_true_model_is_the_noise(reference, scene):
+    some = scene(count=40, snr=0.2)
+    ratio = residual_power(reference, some.observe(), *pose_of(some))
+    assert 0.85 < float(ratio[3:].mean()) < 1.15
+
+
+def test_residual_of_a_wrong_model_is_more_than_noise(reference, scene):
+    some = scene(count=40, snr=1.0)
+    rotation, shift, amplitudes = pose_of(some)
+    right = residual_power(reference, some.observe(), rotation, shift, amplitudes)
+    wrong = residual_power(reference, some.observe(), rotation, shift, amplitudes + 60.0)
+    assert float(wrong[2:8].mean()) > 1.1 * float(right[2:8].mean())
+
+
+def test_model_error_shows_in_modes_that_do_not_move(model, scene):
+    points, vectors, weights = model
+    generator = np.random.default_rng(3)
+    stiff = generator.normal(size=(3, *points.shape))
+    stiff /= np.linalg.norm(stiff, axis=(1, 2), keepdims=True)
+    reference, probes = Reference.from_arrays(*model, 2.6), Reference.from_arrays(points, stiff, weights, 2.6)
+    prior = AmplitudePrior.wide(np.ones(2), 30.0)
+    some = scene(count=24, snr=1.0)
+    matched = probe_inflation(reference, probes, some.observe(), prior, *pose_of(some))
+    assert matched < 1.4
+    # the same images against a reference whose atoms are displaced at random by 4 Å
+    moved = points + generator.normal(scale=4 / np.sqrt(3), size=points.shape)
+    wrong, wrong_probes = (
+        Reference.from_arrays(moved, vectors, weights, 2.6),
+        Reference.from_arrays(moved, stiff, weights, 2.6),
+    )
+    mismatched = probe_inflation(wrong, wrong_probes, some.observe(), prior, *pose_of(some))
+    assert mismatched > 1.5 * matched
