@@ -2,7 +2,7 @@
 #
 # Everything runs in .venv, made here from constraints.txt; nothing else has to be set up.
 #   PYTHON=...       the Python 3.11 that .venv is made from
-#   TORCH_INDEX=...  package index for torch alone; https://download.pytorch.org/whl/cpu avoids the CUDA libraries
+#   TORCH_INDEX=...  package index for torch alone; that of its CPU builds avoids the CUDA libraries
 #   PYTEST_ARGS=...  arguments of pytest in "make test"
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
