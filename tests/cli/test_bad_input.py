@@ -93,7 +93,7 @@ def test_stack_that_is_no_stack(copied, hemnma):
 def test_pixel_that_is_not_finite(copied, hemnma, row, value):
     with mrcfile.open(copied / "particles.mrcs", mode="r+") as stack:
         stack.data[row, 3, 5] = value
-    line = hemnma(copied / "particles.star", "--no-fit-width")
+    line = hemnma(copied / "particles.star")
     assert "particles.mrcs" in line
     assert str(row + 1) in line
 
