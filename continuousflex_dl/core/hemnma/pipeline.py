@@ -220,7 +220,9 @@ class Hemnma:
                 probes = self._reference(sigma, self.probes)
                 inflation.append(probe_inflation(reference, probes, observation, before.prior, *pose))
         factor = float(np.mean(inflation)) if inflation else 1.0
-        return replace(before, sigma=sigma, noise=[[v * factor**2 for v in power] for power in noise], inflation=factor)
+        return replace(
+            before, sigma=sigma, noise=[[float(v) * factor**2 for v in power] for power in noise], inflation=factor
+        )
 
     def _align_some(self, indices: np.ndarray, threads: int) -> dict[str, np.ndarray]:
         """Align particles in small portions, so that all threads have work."""
@@ -236,14 +238,15 @@ class Hemnma:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _images(self, indices: np.ndarray) -> Tensor:
-        return torch.as_tensor(self.stack.read(indices), dtype=torch.float32, device=self.device)
+        # a copy in torch's own memory: the last bits of a transform depend on how its input is aligned
+        return torch.tensor(self.stack.read(indices), dtype=torch.float32, device=self.device)
 
     def _observe(self, indices: np.ndarray, group: int) -> Observation:
         if self.calibration is None:
             raise RuntimeError("calibrate first")
         pixel = float(self.pixel_sizes[group])
         disc = Disc.make(self.stack.box, self._aligners[group].radius, self.device)
-        power = torch.as_tensor(self.calibration.noise[group], device=self.device)
+        power = torch.as_tensor(self.calibration.noise[group], dtype=torch.float64, device=self.device)
         whitening = torch.sqrt(2.0 / power)[disc.shell].float()  # unit variance of real and imaginary parts
         data = image_to_disc(self._images(indices), disc) * whitening
         transfer = transfer_function(self.table, self.ctf_choice, indices, disc, pixel) * whitening
