@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core.dynamics.modes import NormalModes
-from ..core.errors import InputError
 from ..core.io.atomic import atomic_text
 from ..core.io.blocks import BlockStore
 from ..core.io.modes import read_modes
@@ -29,7 +27,7 @@ def run(options: HemnmaOptions, run: Run) -> None:
     with run.stage("read"):
         table = read_particles(options.particles, datadir=options.datadir, pixel_size=options.pixel_size)
         all_modes = read_modes(options.modes, options.structure)
-        modes = _selected(all_modes, options)
+        modes = all_modes.select(options.use)
         stack = ImageStack(table)
     run.add_input(options.particles)
     run.add_input(options.modes)
@@ -139,13 +137,6 @@ def run(options: HemnmaOptions, run: Run) -> None:
         f"angle +-{summary['median_angle_std_deg']} degrees, shift +-{summary['median_shift_std_angst']} Å (medians)"
     )
     print(f"written: {final}")
-
-
-def _selected(modes: NormalModes, options: HemnmaOptions) -> NormalModes:
-    try:
-        return modes.select(options.use)
-    except InputError as error:
-        raise InputError(f"{options.modes}: {error}") from None
 
 
 def _say_calibration(run: Run, calibration: Calibration, options: HemnmaOptions) -> None:

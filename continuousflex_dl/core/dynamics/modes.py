@@ -40,6 +40,8 @@ class NormalModes:
         (N,) projection weight of each (pseudo)atom.
     sigma
         Gaussian width in Å of one (pseudo)atom in projections.
+    source
+        File that they came from, for messages.
     """
 
     indices: np.ndarray
@@ -50,6 +52,7 @@ class NormalModes:
     score: np.ndarray
     weights: np.ndarray
     sigma: float
+    source: str = "the modes file"
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -81,7 +84,7 @@ class NormalModes:
         missing = [number for number in mode_numbers if number not in where]
         if missing:
             raise InputError(
-                f"mode {', '.join(map(str, missing))} is not in the modes file, found {describe_numbers(self.indices)}"
+                f"mode {', '.join(map(str, missing))} is not in {self.source}, found {describe_numbers(self.indices)}"
                 "; choose among these or compute more modes (cflex nma --n-modes)"
             )
         positions = [where[number] for number in mode_numbers]

@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ def read_modes(path: str | os.PathLike[str], structure_path: str | os.PathLike[s
         values = read_xmipp_modes(file, structure_path)
     else:
         raise InputError(f"{file}: is not a modes file by its suffix, expected .npz, .nmd or .xmd")
-    return _assemble(file, values, structure_path)
+    return replace(_assemble(file, values, structure_path), source=str(file))
 
 
 def read_reference(path: str | os.PathLike[str], modes: NormalModes) -> Structure:
