@@ -57,17 +57,16 @@ def euler_from_matrix(matrix: ArrayLike) -> NDArray[np.float64]:
     Returns
     -------
     (..., 3) rot, tilt, psi in degrees, rot and psi in (-180, 180], tilt in [0, 180]. Where tilt is 0 or 180 only
-    the sum or difference of rot and psi is defined; rot carries it and psi is 0.
+    the sum or difference of rot and psi is defined; they are chosen so that this is exact.
     """
     m = np.asarray(matrix, dtype=np.float64)
-    sin_tilt = np.hypot(m[..., 2, 0], m[..., 2, 1])
-    regular = sin_tilt > 1e-8
+    rot = np.arctan2(m[..., 2, 1], m[..., 2, 0])
     # atan2 of both keeps full precision near the poles, where arccos of m22 has none
-    tilt = np.arctan2(sin_tilt, m[..., 2, 2])
-    rot = np.where(
-        regular, np.arctan2(m[..., 2, 1], m[..., 2, 0]), np.arctan2(np.sign(m[..., 2, 2]) * m[..., 0, 1], m[..., 1, 1])
-    )
-    psi = np.where(regular, np.arctan2(m[..., 1, 2], -m[..., 0, 2]), 0.0)
+    tilt = np.arctan2(np.hypot(m[..., 2, 0], m[..., 2, 1]), m[..., 2, 2])
+    # the axis (-sin rot, cos rot, 0) stays in the image plane whatever the tilt, and only psi turns it there: at the
+    # poles, where rot is any angle, psi makes up for it
+    cos_rot, sin_rot = np.cos(rot), np.sin(rot)
+    psi = np.arctan2(cos_rot * m[..., 0, 1] - sin_rot * m[..., 0, 0], cos_rot * m[..., 1, 1] - sin_rot * m[..., 1, 0])
     return np.rad2deg(np.stack([rot, tilt, psi], axis=-1))
 
 
