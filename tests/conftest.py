@@ -1,8 +1,15 @@
 """Fixtures for the whole suite."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# other examples every time for whoever works here, the same ones in continuous integration; a busy computer is no failure
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 @pytest.fixture(scope="session")
