@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# other examples every time for whoever works here, the same ones in continuous integration; a busy computer is no failure
+# other examples every time for whoever works here, the same ones in continuous integration; being slow is no failure
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
