@@ -62,6 +62,7 @@ def run(options: HemnmaOptions, run: Run) -> None:
         probes=all_modes.select(others[-PROBES:]) if others else None,
         search_rmsd=options.search_rmsd,
         ctf_choice=options.ctf,
+        initial_poses=options.initial_poses,
         device=device,
     )
     used = (
@@ -92,7 +93,7 @@ def run(options: HemnmaOptions, run: Run) -> None:
     _say_calibration(run, calibration, options)
     with run.stage("align"), _one_thread_per_block(), run.progress("hemnma", "particles") as progress:
         store.run(
-            lambda first, last: hemnma.align(np.arange(first, last), initial_poses=options.initial_poses),
+            lambda first, last: hemnma.align(np.arange(first, last)),
             threads=run.threads,
             progress=progress,
         )

@@ -109,6 +109,8 @@ class Hemnma:
         Structural spread expected along the softest mode, Å RMSD; zero for no prior on the amplitudes.
     ctf_choice
         See `transfer_function`.
+    initial_poses
+        Search about the poses in the table instead of everywhere.
     device
         Where to compute.
     """
@@ -123,11 +125,17 @@ class Hemnma:
         probes: NormalModes | None = None,
         search_rmsd: float = 4.0,
         ctf_choice: str = "auto",
+        initial_poses: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
         refuse_unsupported(table)
         self.table, self.stack, self.modes, self.settings, self.probes = table, stack, modes, settings, probes
-        self.ctf_choice, self.device = ctf_choice, torch.device(device)
+        self.ctf_choice, self.initial_poses, self.device = ctf_choice, initial_poses, torch.device(device)
+        if initial_poses and table.euler_deg is None:
+            raise InputError(
+                f"{table.source}: --initial-poses needs rlnAngleRot, rlnAngleTilt, rlnAnglePsi, found none; "
+                "leave it out for a global search"
+            )
         self.pixel_sizes, self.group = np.unique(np.round(np.asarray(table.pixel_size), 4), return_inverse=True)
         self._wide = AmplitudePrior.wide(modes.eigenvalues, search_rmsd * float(np.sqrt(modes.n_atoms)))
         transfer_function(table, ctf_choice, np.arange(1), Disc.make(stack.box, 1), 1.0)  # a missing CTF is said now
@@ -146,8 +154,9 @@ class Hemnma:
             Aligner(reference, calibration.prior, self.stack.box, float(pixel), self.settings)
             for pixel in self.pixel_sizes
         ]
-        for aligner in self._aligners:
-            aligner.prepare()
+        if not self.initial_poses:
+            for aligner in self._aligners:
+                aligner.prepare()
 
     def calibrate(
         self, *, measure: bool = True, learn: bool = True, threads: int = 1, progress: Progress = silent
@@ -252,7 +261,7 @@ class Hemnma:
         transfer = transfer_function(self.table, self.ctf_choice, indices, disc, pixel) * whitening
         return Observation(disc, data, transfer, pixel, self.calibration.inflation)
 
-    def align(self, indices: np.ndarray, *, initial_poses: bool = False) -> dict[str, np.ndarray]:
+    def align(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Align some particles; arrays as in `Result`, in the order of `indices`.
 
         Raises
@@ -267,16 +276,11 @@ class Hemnma:
                 continue
             members = indices[at]
             observation = self._observe(members, group)
-            if initial_poses:
-                euler, shift = self.table.euler_deg, self.table.shift_angst
-                if euler is None:
-                    raise InputError(
-                        f"{self.table.source}: --initial-poses needs rlnAngleRot, rlnAngleTilt, rlnAnglePsi, found none"
-                    )
+            euler, shift = self.table.euler_deg, self.table.shift_angst
+            if self.initial_poses and euler is not None:
                 shift = np.zeros((len(self.table), 2)) if shift is None else shift
-                result = aligner.align_locally(
-                    observation, euler[members], shift[members], self._given_amplitudes(members)
-                )
+                given = self._given_amplitudes(members)
+                result = aligner.align_locally(observation, euler[members], shift[members], given)
             else:
                 result = aligner.align(observation)
             parts.append((at, result))
