@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from .errors import InputError
@@ -29,11 +27,6 @@ def resolve_device(name: str) -> torch.device:
             "use --device cpu or auto, or check the driver and CUDA_VISIBLE_DEVICES"
         )
     return torch.device("cuda", index)
-
-
-def resolve_threads(threads: int) -> int:
-    """Number of CPU threads: the given one, or all cores that this process may use."""
-    return threads if threads > 0 else len(os.sched_getaffinity(0))
 
 
 def keep_freed_memory() -> None:

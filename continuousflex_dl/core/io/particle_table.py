@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -419,11 +419,6 @@ class ParticleTable:
         )
         return table.with_origins_in_pixels()
 
-    def with_phase_flipped(self, phase_flipped: bool) -> ParticleTable:
-        """Say of all images whether they are phase-flipped."""
-        column = shortest(np.full(len(self.optics), int(phase_flipped)))
-        return replace_optics(self, self.optics.with_columns({PHASE_FLIPPED: column}))
-
     def with_origins_in_pixels(self) -> ParticleTable:
         """Make RELION 3.0's rlnOriginX/Y, where the file has them, agree with rlnOriginX/YAngst."""
         shift = self.shift_angst
@@ -507,13 +502,6 @@ class ParticleTable:
 def replace_optics(table: ParticleTable, optics: TextTable) -> ParticleTable:
     """Give the same particles other optics columns."""
     return ParticleTable(table.source, table.particles, optics, table.locations)
-
-
-def replace_source(table: ParticleTable, source: Path) -> ParticleTable:
-    """Give the same particles another file name for messages."""
-    return ParticleTable(
-        source, replace(table.particles, source=source), replace(table.optics, source=source), table.locations
-    )
 
 
 def _names(image_names: Sequence[str]) -> Text:

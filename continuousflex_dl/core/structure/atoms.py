@@ -109,12 +109,6 @@ class Structure:
         """Return the same atoms at other places; coordinates (N, 3) in Å."""
         return replace(self, coordinates=np.asarray(coordinates, dtype=np.float64))
 
-    def describe_atom(self, index: int) -> str:
-        """Name of an atom for messages: ``chain A residue GLY 10 atom CA``."""
-        chain = f"chain {self.chain[index]} " if self.chain[index] else ""
-        number = f"{self.residue_number[index]}{self.insertion_code[index]}"
-        return f"{chain}residue {self.residue_name[index]} {number} atom {self.atom_name[index]}"
-
 
 def dense_index(labels: np.ndarray) -> np.ndarray:
     """Turn labels (N,) into 0-based numbers that grow by one wherever the label changes."""
