@@ -24,7 +24,8 @@ from ..core.io.particle_table import (
     ParticleTable,
 )
 from ..core.io.particles import read_particles
-from ..core.io.star import TextTable, quoted, star_bytes
+from ..core.io.star import quoted, star_bytes
+from ..core.io.text_table import TextTable
 from .alignment import matrix_from_pose, pose_from_matrix
 from .images import ConversionError, ImageNames
 

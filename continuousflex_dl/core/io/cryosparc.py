@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from continuousflex_dl.core.conventions import euler_from_matrix
 from continuousflex_dl.core.errors import InputError
 from continuousflex_dl.core.io.particle_table import EULER_LABELS, IMAGE_SIGN, ORIGIN_LABELS
-from continuousflex_dl.core.io.star import Text, TextTable, decimals, shortest
+from continuousflex_dl.core.io.star import decimals, shortest
+from continuousflex_dl.core.io.text_table import Text, TextTable
 
 _ABERRATIONS = {
     "ctf/tilt_A": "beam tilt",

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from continuousflex_dl.core.errors import InputError
-from continuousflex_dl.core.io.star import Text, TextTable, quoted, unquoted
+from continuousflex_dl.core.io.star import quoted
+from continuousflex_dl.core.io.text_table import Text, TextTable, unquoted
 
 
 @dataclass(frozen=True)
@@ -73,22 +74,34 @@ def locate_images(
     InputError
         For an image number below 1 or a file that is nowhere.
     """
-    digits, paths = _split(particles)
-    numbered = digits != b""
-    sections = np.zeros(len(particles), dtype=np.int64)
-    sections[numbered] = digits[numbered].astype(np.int64) - 1
+    n = len(particles)
+    numbered, sections = np.zeros(n, dtype=bool), np.zeros(n, dtype=np.int64)
+    number = np.zeros(n, dtype=np.int64)
+    seen: dict[bytes, int] = {}
+    first_row: list[int] = []
+    for first, last in particles.spans():
+        digits, paths = _split(particles.part("rlnImageName", first, last))
+        there = digits != b""
+        numbered[first:last] = there
+        sections[first:last][there] = digits[there].astype(np.int64) - 1
+        unique, rows, inverse = np.unique(paths, return_index=True, return_inverse=True)
+        for path, row in zip(unique.tolist(), rows.tolist(), strict=True):
+            if seen.setdefault(path, len(seen)) == len(first_row):
+                first_row.append(first + row)
+        number[first:last] = np.array([seen[path] for path in unique.tolist()])[inverse.reshape(-1)]
     if (sections < 0).any():
         row = int(np.argmax(sections < 0))
         raise InputError(
             f"{particles.where(row, 'rlnImageName')}: found image number 0, expected 1 or more; sections count from 1"
         )
-    unique, first, number = np.unique(paths, return_index=True, return_inverse=True)
+    paths_in_order = sorted(seen)
+    rank = np.zeros(len(seen), dtype=np.int64)
+    rank[[seen[path] for path in paths_in_order]] = np.arange(len(seen))
     base = Path(os.path.realpath(folder))  # '..' in a path must climb from the real folder, not from a link to it
     stacks = []
-    for text, row in zip(
-        (value.decode("utf-8", "surrogateescape") for value in unique.tolist()), first.tolist(), strict=True
-    ):
-        found = next((str(path) for path in _candidates(text, base, datadir) if path.is_file()), None)
+    for path in paths_in_order:
+        text, row = path.decode("utf-8", "surrogateescape"), first_row[seen[path]]
+        found = next((str(file) for file in _candidates(text, base, datadir) if file.is_file()), None)
         if found is None and must_exist:
             looked = f"{base}, {Path.cwd()}" + (f", {datadir}" if datadir else "")
             raise InputError(
@@ -97,29 +110,40 @@ def locate_images(
                 "give the folder of the images with --datadir"
             )
         stacks.append(os.path.normpath(found or base / text))
-    return ImageLocations(tuple(stacks), number.reshape(-1).astype(np.int64), sections, numbered)
+    return ImageLocations(tuple(stacks), rank[number], sections, numbered)
 
 
-def relative_names(particles: TextTable, locations: ImageLocations, folder: Path) -> Text:
-    """Image names relative to `folder`; a name that already is stays as it is, byte for byte."""
+def relative_names(names: Text, locations: ImageLocations, folder: Path) -> Text:
+    """Image names (n,) relative to `folder`; one that already is stays as it is, byte for byte.
+
+    Parameters
+    ----------
+    names
+        (n,) column rlnImageName.
+    locations
+        Of the same images.
+    folder
+        Where the particle file will be.
+    """
     base = os.path.realpath(folder)
-    digits, paths = _split(particles)
+    digits, paths = _split(names)
+    used, number = np.unique(locations.stack_number, return_inverse=True)
     wanted = np.array(
-        [os.path.relpath(stack, base).encode("utf-8", "surrogateescape") for stack in locations.stacks], dtype=np.bytes_
+        [os.path.relpath(locations.stacks[stack], base).encode("utf-8", "surrogateescape") for stack in used.tolist()],
+        dtype=np.bytes_,
     )
-    new = wanted[locations.stack_number]
+    new = wanted[number.reshape(-1)]
     changed = new != paths
     if not changed.any():
-        return particles.columns["rlnImageName"]
-    names = np.where(locations.numbered, np.char.add(np.char.add(digits, b"@"), new), new)
+        return names
+    found = np.where(locations.numbered, np.char.add(np.char.add(digits, b"@"), new), new)
     if any(b" " in path for path in wanted.tolist()):
-        names = np.array([quoted(name.decode("utf-8", "surrogateescape")) for name in names.tolist()])
-    return np.where(changed, names, particles.columns["rlnImageName"])
+        found = np.array([quoted(name.decode("utf-8", "surrogateescape")) for name in found.tolist()])
+    return np.where(changed, found, names)
 
 
-def _split(particles: TextTable) -> tuple[Text, Text]:
-    """Digits before '@' (empty where there are none) and paths of the column rlnImageName."""
-    names = particles.columns["rlnImageName"]
+def _split(names: Text) -> tuple[Text, Text]:
+    """Digits before '@' (empty where there are none) and paths of image names."""
     if np.char.startswith(names, b"'").any() or np.char.startswith(names, b'"').any():
         names = np.array([unquoted(name) for name in names.tolist()])
     parts = np.char.partition(names, b"@")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from continuousflex_dl.core.errors import InputError, NonFiniteError
 from continuousflex_dl.core.io.image_files import ImageLocations, locate_images
-from continuousflex_dl.core.io.star import Text, TextTable, decimals, quoted, shortest
+from continuousflex_dl.core.io.star import decimals, quoted, shortest
+from continuousflex_dl.core.io.text_table import Text, TextTable
 
 Floats = NDArray[np.float64]
 
@@ -293,6 +294,16 @@ class ParticleTable:
 
     # New tables
 
+    def rows(self, first: int, last: int) -> ParticleTable:
+        """Particles from `first` up to but not including `last`; the optics groups stay."""
+        locations = self.locations.take(np.arange(first, last))
+        return ParticleTable(self.source, self.particles.rows(first, last), self.optics, locations)
+
+    def parts(self) -> Iterator[ParticleTable]:
+        """The table in parts of some thousand particles, one after the other."""
+        for first, last in self.particles.spans():
+            yield self.rows(first, last)
+
     def take(self, indices: ArrayLike) -> ParticleTable:
         """Particles by 0-based index or boolean mask; the optics groups stay."""
         return ParticleTable(self.source, self.particles.take(indices), self.optics, self.locations.take(indices))
@@ -430,7 +441,7 @@ class ParticleTable:
         )
 
     def validate(self) -> None:
-        """Read every typed column once.
+        """Read every typed column once, and keep none.
 
         Raises
         ------
@@ -439,24 +450,14 @@ class ParticleTable:
         """
         if not len(self):
             raise InputError(f"{self.source}: found no particles, expected at least one; give a file with particles")
-        _ = (
-            self.optics_group,
-            self.pixel_size,
-            self.phase_flipped,
-            self.sign,
-            self.euler_deg,
-            self.shift_angst,
-            self.ctf,
-        )
-        _ = (
-            self.amplitudes,
-            self.amplitude_std,
-            self.score,
-            self.converged,
-            self.angle_std_deg,
-            self.shift_std_angst,
-            self.frame,
-        )
+        read = ParticleTable(self.source, self.particles, self.optics, self.locations)
+        for name in (
+            "optics_group", "pixel_size", "phase_flipped", "sign", "euler_deg", "shift_angst", "ctf", "amplitudes",
+            "amplitude_std", "score", "converged", "angle_std_deg", "shift_std_angst", "frame",
+        ):  # fmt: skip
+            getattr(read, name)
+            if name != "optics_group":  # which the others need
+                del read.__dict__[name]
 
     def numbers(self, label: str) -> Floats | None:
         """(n,) numbers of any column, from data_optics or else data_particles; None where neither has it."""
@@ -492,8 +493,9 @@ class ParticleTable:
         bad = np.isinf(array) if allow_nan else ~np.isfinite(array)
         if bad.any():
             row = int(np.argmax(bad if width is None else bad.any(axis=1)))
+            name = self.particles.value(row, "rlnImageName")
             raise NonFiniteError(
-                f"{self.source}: row {row + 1} ({self.image_name[row]}): the new {what} is {array[row]}, "
+                f"{self.source}: row {self.particles.first_row + row + 1} ({name}): the new {what} is {array[row]}, "
                 "expected finite numbers"
             )
         return array

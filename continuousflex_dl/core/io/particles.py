@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,8 @@ from continuousflex_dl.core.io.particle_table import (
     ParticleTable,
 )
 from continuousflex_dl.core.io.pixel_size import settle_pixel_size
-from continuousflex_dl.core.io.star import Text, TextTable, decimals, read_star, shortest, star_bytes
+from continuousflex_dl.core.io.star import STAR_TAIL, decimals, read_star, shortest, star_head, star_rows
+from continuousflex_dl.core.io.text_table import Text, TextTable
 from continuousflex_dl.core.io.xmd import read_xmd_columns
 
 logger = logging.getLogger(__name__)
@@ -100,15 +100,50 @@ def write_star(path: str | os.PathLike[str], table: ParticleTable) -> None:
 
     The file appears complete or not at all, holds no date, and carries the columns of the table as they are.
     """
+    write_star_parts(path, table.parts() if len(table) else iter([table]))
+
+
+def write_star_parts(path: str | os.PathLike[str], parts: Iterable[ParticleTable]) -> None:
+    """Write a table that comes in parts, of which only one is held at a time; otherwise like `write_star`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    parts
+        Particles in order, at least one part; all with the same columns and the optics table of the first.
+
+    Raises
+    ------
+    ValueError
+        Where a part has other columns than the first, or there is none.
+    """
     path = Path(path)
-    names = relative_names(table.particles, table.locations, path.parent)
-    if names.dtype.itemsize and (np.char.startswith(names, b'"') | np.char.startswith(names, b"'")).any():
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        stream.writelines(_star_pieces(path, iter(parts)))
+
+
+def _star_pieces(path: Path, parts: Iterator[ParticleTable]) -> Iterator[bytes]:
+    labels: list[str] = []
+    spaces = False
+    for number, part in enumerate(parts):
+        names = relative_names(part.particles.columns["rlnImageName"], part.locations, path.parent)
+        spaces |= bool((np.char.startswith(names, b'"') | np.char.startswith(names, b"'")).any())
+        optics = TextTable(path, "optics", part.optics.columns)
+        particles = TextTable(path, "particles", part.particles.columns).with_columns({"rlnImageName": names})
+        if not number:
+            labels = particles.labels
+            yield from (star_head(optics), *star_rows(optics), STAR_TAIL, star_head(particles))
+        elif particles.labels != labels:
+            raise ValueError(f"part {number + 1} has columns {particles.labels}, the first has {labels}")
+        yield from star_rows(particles)
+    if not labels:
+        raise ValueError("no part of a table")
+    yield STAR_TAIL
+    if spaces:
         logger.warning(
             "%s: image names hold spaces and are written in quotes; older RELION versions cannot read them", path
         )
-    particles = replace(table.particles, name="particles").with_columns({"rlnImageName": names})
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(star_bytes([replace(table.optics, name="optics"), particles]))
 
 
 def refuse_unsupported(table: ParticleTable) -> None:
@@ -160,7 +195,7 @@ def _refuse(block: TextTable, label: str, bad: NDArray[np.bool_]) -> None:
         label,
         ("anisotropic magnification", "correct the images for it, or set the matrix to 1 0 0 1 if it is negligible"),
     )
-    raise InputError(f"{block.where(row, label)}: found {block.text(label)[row][:60]}: {what} is not supported; {fix}")
+    raise InputError(f"{block.where(row, label)}: found {block.value(row, label)[:60]}: {what} is not supported; {fix}")
 
 
 def _all_zero(text: str) -> bool:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from continuousflex_dl.core.errors import InputError
 from continuousflex_dl.core.io import mrc
 from continuousflex_dl.core.io.particle_table import ParticleTable
-from continuousflex_dl.core.io.star import TextTable, shortest
+from continuousflex_dl.core.io.star import shortest
+from continuousflex_dl.core.io.text_table import TextTable
 
 logger = logging.getLogger(__name__)
 

@@ -1,137 +1,24 @@
-"""STAR text: blocks of columns kept exactly as they are written in the file.
+"""STAR text: read into tables and written from them, a few megabytes at a time.
 
-A value is never converted on the way from file to file, so ``0001`` stays ``0001``. The same grammar serves RELION's
-``.star`` and Xmipp's ``.xmd`` files.
+The same grammar serves RELION's ``.star`` and Xmipp's ``.xmd`` files.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from continuousflex_dl.core.errors import InputError, NonFiniteError
+from continuousflex_dl.core.errors import InputError
+from continuousflex_dl.core.io.text_table import ROWS_PER_PIECE, Columns, PackedColumn, Text, TextTable
 
-Text = NDArray[np.bytes_]  # one column: the values as UTF-8 bytes, quotes included
-
-_ROWS_AT_ONCE = 1 << 16  # tokens become compact arrays after so many rows, which bounds memory
+_BYTES_AT_ONCE = 1 << 22  # of a file
 _TOKEN = re.compile(rb"""'(?:[^']|'(?=\S))*'(?=\s|$)|"(?:[^"]|"(?=\S))*"(?=\s|$)|\S+""")
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """One block of a STAR file.
-
-    Parameters
-    ----------
-    source
-        The file, for messages.
-    name
-        Block name without ``data_``.
-    columns
-        Text by label (without the underscore), in the file's order; all of one length.
-    """
-
-    source: Path
-    name: str
-    columns: Mapping[str, Text]
-
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values()))) if self.columns else 0
-
-    def __contains__(self, label: object) -> bool:
-        return label in self.columns
-
-    @property
-    def labels(self) -> list[str]:
-        """Labels in the file's order, without underscores."""
-        return list(self.columns)
-
-    def text(self, label: str) -> list[str]:
-        """Give a column as strings, quotes removed.
-
-        Raises
-        ------
-        InputError
-            Where the column is missing.
-        """
-        return [unquoted(value).decode("utf-8", "surrogateescape") for value in self._column(label).tolist()]
-
-    def numbers(self, label: str, *, allow_nan: bool = False) -> NDArray[np.float64]:
-        """Give a column as numbers.
-
-        Parameters
-        ----------
-        label
-            Without the underscore.
-        allow_nan
-            ``nan`` means "not known" in this column.
-
-        Raises
-        ------
-        InputError
-            Where the column is missing or a value is no number; the message names the row.
-        NonFiniteError
-            Where a value is infinite or NaN.
-        """
-        column = self._column(label)
-        try:
-            values = column.astype(np.float64)
-        except ValueError:
-            row = next(i for i, value in enumerate(column.tolist()) if not _is_number(value))
-            raise InputError(
-                f"{self.where(row, label)}: found '{column[row].decode('utf-8', 'replace')}', expected a "
-                "number; correct this value"
-            ) from None
-        bad = np.isinf(values) if allow_nan else ~np.isfinite(values)
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise NonFiniteError(
-                f"{self.where(row, label)}: found '{column[row].decode()}', expected a finite number; remove "
-                "this row or correct the value"
-            )
-        return values
-
-    def integers(self, label: str) -> NDArray[np.int64]:
-        """Give a column as whole numbers; raises like `numbers`, and for a fraction."""
-        values = self.numbers(label)
-        rounded = np.rint(values)
-        if (rounded != values).any():
-            row = int(np.argmax(rounded != values))
-            raise InputError(
-                f"{self.where(row, label)}: found {values[row]:g}, expected a whole number; correct this value"
-            )
-        return rounded.astype(np.int64)
-
-    def where(self, row: int, label: str) -> str:
-        """File, row (1-based) and label, as every message about a value begins."""
-        return f"{self.source}: data_{self.name} row {row + 1}, _{label}"
-
-    def take(self, indices: ArrayLike) -> TextTable:
-        """Rows by 0-based index."""
-        rows = np.asarray(indices)
-        return TextTable(self.source, self.name, {label: column[rows] for label, column in self.columns.items()})
-
-    def with_columns(self, new: Mapping[str, Text]) -> TextTable:
-        """Replace columns in place, append the ones that are new."""
-        return TextTable(self.source, self.name, {**self.columns, **new})
-
-    def without(self, labels: Iterable[str]) -> TextTable:
-        """Leave columns out; labels that are not there are no error."""
-        drop = set(labels)
-        return TextTable(self.source, self.name, {k: v for k, v in self.columns.items() if k not in drop})
-
-    def _column(self, label: str) -> Text:
-        if label not in self.columns:
-            raise InputError(
-                f"{self.source}: data_{self.name} has no column _{label}; found {_some(self.labels)}; add the column"
-            )
-        return self.columns[label]
 
 
 def read_star(path: str | os.PathLike[str]) -> dict[str, TextTable]:
@@ -149,21 +36,37 @@ def read_star(path: str | os.PathLike[str]) -> dict[str, TextTable]:
     """
     source = Path(path)
     try:
-        content = source.read_bytes()
+        with open(source, "rb") as stream:
+            return _Parser(source, stream).blocks()
     except OSError as error:
         raise InputError(f"{source}: cannot be read ({error.strerror}); give an existing STAR file") from None
-    if b"\0" in content:
-        raise InputError(f"{source}: found binary data, expected STAR text; give the .star file, not the image stack")
-    return _Parser(source, content.removeprefix(b"\xef\xbb\xbf").split(b"\n")).blocks()
 
 
 class _Parser:
     """Reads blocks line by line; rows go through one tight loop."""
 
-    def __init__(self, source: Path, lines: list[bytes]) -> None:
+    def __init__(self, source: Path, stream: BinaryIO) -> None:
         self.source = source
-        self.lines = lines
-        self.at = 0
+        self.stream = stream
+        self.lines: list[bytes] = []
+        self.at = 0  # in `lines`
+        self.before = 0  # lines of the file before `lines`
+        self._more(1 << 16)  # little at first: a file that is no text may have no end of a line
+        if self.lines:
+            self.lines[0] = self.lines[0].removeprefix(b"\xef\xbb\xbf")
+
+    def _more(self, size: int = _BYTES_AT_ONCE) -> bool:
+        """Read on; False at the end of the file."""
+        self.before, self.at = self.before + len(self.lines), 0
+        head = self.stream.read(size)
+        self.lines = (head + self.stream.readline()).split(b"\n") if b"\0" not in head else [head]
+        if self.lines[-1] == b"":
+            self.lines.pop()
+        if any(b"\0" in line for line in self.lines):
+            raise InputError(
+                f"{self.source}: found binary data, expected STAR text; give the .star file, not the image stack"
+            )
+        return bool(self.lines)
 
     def blocks(self) -> dict[str, TextTable]:
         found: dict[str, TextTable] = {}
@@ -176,19 +79,19 @@ class _Parser:
             if name in found:
                 raise self._error(f"found a second block data_{name}, expected one; remove or rename it")
             self.at += 1
-            found[name] = TextTable(self.source, name, self._block(name))
+            found[name] = TextTable(self.source, name, Columns(self._block(name)))
         if not found:
             raise InputError(
                 f"{self.source}: found no data_ block, expected STAR text; the file may be empty or cut off"
             )
         return found
 
-    def _block(self, name: str) -> dict[str, Text]:
+    def _block(self, name: str) -> dict[str, Text | PackedColumn]:
         line = self._peek()
         if line == b"loop_":
             self.at += 1
             return self._loop(name)
-        columns: dict[str, Text] = {}
+        columns: dict[str, Text | PackedColumn] = {}
         while (line := self._peek()) is not None and not line.startswith(b"data_"):
             tokens = _tokens(line)
             if not line.startswith(b"_"):
@@ -205,70 +108,83 @@ class _Parser:
             self.at += 1
         return columns
 
-    def _loop(self, name: str) -> dict[str, Text]:
-        columns: dict[str, Text] = {}
+    def _loop(self, name: str) -> dict[str, Text | PackedColumn]:
+        labels: dict[str, Text | PackedColumn] = {}
         while (line := self._peek()) is not None and line.startswith(b"_"):
-            self._add_label(columns, line.split()[0], np.array([], dtype="S1"))
+            self._add_label(labels, line.split()[0], np.array([], dtype="S1"))
             self.at += 1
-        if not columns:
+        if not labels:
             raise self._error(f"found no labels after loop_ in data_{name}, expected lines that begin with '_'")
-        pieces = list(self._rows(name, len(columns)))
-        if not pieces:
-            return columns
-        return {label: np.concatenate([piece[i] for piece in pieces]) for i, label in enumerate(columns)}
+        columns = {label: PackedColumn([]) for label in labels}
+        for piece in self._rows(name, len(labels)):
+            for column, values in zip(columns.values(), piece, strict=True):
+                column.append(values)
+        return {label: column if len(column) else labels[label] for label, column in columns.items()}
 
-    def _rows(self, name: str, width: int) -> Iterable[list[Text]]:
+    def _rows(self, name: str, width: int) -> Iterator[list[Text]]:
         rows: list[list[bytes]] = []
-        lines, end = self.lines, len(self.lines)
-        while self.at < end:
-            line = lines[self.at]
-            tokens = line.split() if b"'" not in line and b'"' not in line else _TOKEN.findall(line)
-            if tokens and not tokens[0].startswith(b"#"):
-                if len(tokens) == 1 and (tokens[0].startswith(b"data_") or tokens[0] == b"loop_"):
-                    break
-                if len(tokens) != width:
-                    raise self._error(
-                        f"found {len(tokens)} values, expected {width}, one per label of data_{name}; the "
-                        "file may be cut off or a name may hold a space"
-                    )
-                rows.append(tokens)
-                if len(rows) == _ROWS_AT_ONCE:
-                    yield [np.array(column) for column in zip(*rows, strict=True)]
-                    rows = []
-            self.at += 1
+        more = True
+        while more:
+            lines, end = self.lines, len(self.lines)
+            while self.at < end:
+                line = lines[self.at]
+                tokens = line.split() if b"'" not in line and b'"' not in line else _TOKEN.findall(line)
+                if tokens and not tokens[0].startswith(b"#"):
+                    if len(tokens) == 1 and (tokens[0].startswith(b"data_") or tokens[0] == b"loop_"):
+                        more = False
+                        break
+                    if len(tokens) != width:
+                        raise self._error(
+                            f"found {len(tokens)} values, expected {width}, one per label of data_{name}; the "
+                            "file may be cut off or a name may hold a space"
+                        )
+                    rows.append(tokens)
+                    if len(rows) == ROWS_PER_PIECE:
+                        yield [np.array(column) for column in zip(*rows, strict=True)]
+                        rows = []
+                self.at += 1
+            more = more and self._more()
         if rows:
             yield [np.array(column) for column in zip(*rows, strict=True)]
 
     def _peek(self) -> bytes | None:
         """Next line that says something, stripped; None at the end."""
-        while self.at < len(self.lines):
+        while self.at < len(self.lines) or self._more():
             line = self.lines[self.at].strip()
             if line and not line.startswith(b"#"):
                 return line
             self.at += 1
         return None
 
-    def _add_label(self, columns: dict[str, Text], token: bytes, values: Text) -> None:
+    def _add_label(self, columns: dict[str, Text | PackedColumn], token: bytes, values: Text) -> None:
         label = token[1:].decode("utf-8", "surrogateescape")
         if label in columns:
             raise self._error(f"found label _{label} twice, expected it once; remove one of the columns")
         columns[label] = values
 
     def _error(self, message: str) -> InputError:
-        return InputError(f"{self.source}: line {self.at + 1}: {message}")
+        return InputError(f"{self.source}: line {self.before + self.at + 1}: {message}")
 
 
 def star_bytes(tables: Sequence[TextTable]) -> bytes:
     """STAR text of blocks, in RELION's 3.1 layout; the same tables always give the same bytes (no date)."""
-    pieces: list[bytes] = []
-    for table in tables:
-        labels = "".join(f"_{label} #{i}\n" for i, label in enumerate(table.labels, 1))
-        pieces.append(f"\n# version 30001\n\ndata_{table.name}\n\nloop_\n{labels}".encode("utf-8", "surrogateescape"))
-        pieces.extend(
-            b" ".join(row) + b"\n" for row in zip(*(column.tolist() for column in table.columns.values()), strict=True)
-        )
-        pieces.append(b"\n")
-    return b"".join(pieces)
+    return b"".join(piece for table in tables for piece in (star_head(table), *star_rows(table), STAR_TAIL))
+
+
+STAR_TAIL = b"\n"  # what ends a block
+
+
+def star_head(table: TextTable) -> bytes:
+    """What comes before the rows of a block."""
+    labels = "".join(f"_{label} #{i}\n" for i, label in enumerate(table.labels, 1))
+    return f"\n# version 30001\n\ndata_{table.name}\n\nloop_\n{labels}".encode("utf-8", "surrogateescape")
+
+
+def star_rows(table: TextTable) -> Iterator[bytes]:
+    """Rows of a block, in pieces."""
+    for first, last in table.spans():
+        columns = (table.part(label, first, last).tolist() for label in table.labels)
+        yield b"".join(b" ".join(row) + b"\n" for row in zip(*columns, strict=True))
 
 
 def decimals(values: ArrayLike, places: int = 6) -> Text:
@@ -297,28 +213,10 @@ def quoted(text: str) -> bytes:
     return b'"' + value + b'"' if b'"' not in value else b"'" + value + b"'"
 
 
-def unquoted(token: bytes) -> bytes:
-    """Text value of a token."""
-    return token[1:-1] if len(token) > 1 and token[:1] in (b"'", b'"') and token[-1:] == token[:1] else token
-
-
 def _tokens(line: bytes) -> list[bytes]:
     return _TOKEN.findall(line)
-
-
-def _is_number(value: bytes) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
 
 
 def _shown(text: bytes, length: int = 40) -> str:
     shown = text.decode("utf-8", "replace")
     return shown if len(shown) <= length else shown[:length] + "..."
-
-
-def _some(labels: list[str], most: int = 6) -> str:
-    shown = ", ".join(f"_{label}" for label in labels[:most])
-    return (shown or "no columns") + (f" and {len(labels) - most} more" if len(labels) > most else "")

@@ -14,7 +14,8 @@ import numpy as np
 from continuousflex_dl.core.conventions import FIRST_FLEXIBLE_MODE
 from continuousflex_dl.core.errors import InputError
 from continuousflex_dl.core.io.particle_table import MODE_AMPLITUDE
-from continuousflex_dl.core.io.star import Text, TextTable, decimals, read_star
+from continuousflex_dl.core.io.star import decimals, read_star
+from continuousflex_dl.core.io.text_table import Text, TextTable
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from continuousflex_dl.core.errors import InputError, NonFiniteError
-from continuousflex_dl.core.io.star import TextTable, decimals, quoted, read_star, shortest, star_bytes, unquoted
+from continuousflex_dl.core.io.star import decimals, quoted, read_star, shortest, star_bytes
+from continuousflex_dl.core.io.text_table import TextTable, unquoted
 
 CHARACTER = st.characters(
     min_codepoint=32, max_codepoint=0x24F, exclude_categories=("Cc", "Cf"), exclude_characters="\xa0"
