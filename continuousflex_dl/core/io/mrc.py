@@ -1,4 +1,4 @@
-"""MRC headers and memory maps, and a writer of image stacks (MRC2014; Cheng et al., J. Struct. Biol. 192, 146, 2015).
+"""MRC headers and sections, and a writer of image stacks (MRC2014; Cheng et al., J. Struct. Biol. 192, 146, 2015).
 
 `mrcfile` reads whole maps well. Particles come in thousands of stacks, of which only the first kilobyte is read at
 first, and whose headers are trusted only as far as the file is long.
@@ -56,10 +56,37 @@ class MrcHeader:
     offset: int
     pixel_size: float
 
-    def memory_map(self) -> NDArray:
-        """Sections as an array (min(sections, stored), ny, nx) on disk, read when touched."""
-        shape = (min(self.sections, self.stored), self.ny, self.nx)
-        return np.memmap(self.path, dtype=self.dtype, mode="r", offset=self.offset, shape=shape)
+    def read(self, indices: ArrayLike, file: OpenFile) -> NDArray:
+        """Read sections.
+
+        A memory map would do the same, but counts what was ever read of a stack as memory of the process.
+
+        Parameters
+        ----------
+        indices
+            (k,) sections, 0-based, in any order.
+        file
+            The file, open.
+
+        Returns
+        -------
+        (k, ny, nx), of the type in the file.
+
+        Raises
+        ------
+        InputError
+            Where the file ends too early.
+        """
+        wanted = np.asarray(indices, dtype=np.int64).reshape(-1)
+        images = np.empty((len(wanted), self.ny, self.nx), dtype=self.dtype)
+        size = self.nx * self.ny * self.dtype.itemsize
+        breaks = np.flatnonzero(np.diff(wanted) != 1) + 1  # neighbours on disk are read at once
+        for run in np.split(np.arange(len(wanted)), breaks) if len(wanted) else ():
+            data = file.read(size * len(run), self.offset + int(wanted[run[0]]) * size)
+            if len(data) < size * len(run):
+                raise InputError(f"{self.path}: ends before image {wanted[run[-1]] + 1}; copy it again")
+            images[run] = np.frombuffer(data, dtype=self.dtype).reshape(-1, self.ny, self.nx)
+        return images
 
     def require_section(self, index: int, where: str) -> None:
         """Refuse a 0-based section that is not there; `where` names file, row and column of the reference to it."""
@@ -73,6 +100,25 @@ class MrcHeader:
                 f"{where}: asks for image {index + 1}, but {self.path} is cut off: {self.stored} of "
                 f"{self.sections} images are there; copy it again"
             )
+
+
+class OpenFile:
+    """A file that several threads read at once; it is closed when nobody holds it any more."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Give `size` bytes from `offset` on; fewer where the file ends before."""
+        pieces = []
+        while size > 0 and (piece := os.pread(self._descriptor, size, offset)):
+            pieces.append(piece)
+            size, offset = size - len(piece), offset + len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def is_mrc(path: str | os.PathLike[str]) -> bool:

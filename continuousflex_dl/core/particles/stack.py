@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,14 @@ from continuousflex_dl.core.errors import InputError, NonFiniteError
 from continuousflex_dl.core.io import mrc, xmipp
 from continuousflex_dl.core.io.particle_table import ParticleTable
 
-_OPEN_MAPS = 64  # memory maps kept open; re-opening a file for every image costs 30 % of a training epoch
+_OPEN_FILES = 64  # kept open; re-opening a file for every image costs 30 % of a training epoch
 
 
 class ImageStack:
     """Square images of one box size, from any number of files.
 
-    MRC stacks are memory-mapped; other formats go through Xmipp's bindings, image by image. The object can be sent to
-    worker processes.
+    Of MRC stacks only the images asked for are read; other formats go through Xmipp's bindings, image by image. Several
+    threads may read at once, and the object can be sent to worker processes.
 
     Parameters
     ----------
@@ -36,7 +37,8 @@ class ImageStack:
 
     def __init__(self, table: ParticleTable) -> None:
         self.table = table
-        self._maps: OrderedDict[int, NDArray] = OrderedDict()
+        self._files: OrderedDict[int, mrc.OpenFile] = OrderedDict()
+        self._lock = Lock()
         self._headers: dict[int, mrc.MrcHeader] = {}
         self._signs = table.sign
         self.box = self._check()
@@ -45,7 +47,10 @@ class ImageStack:
         return len(self.table)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_maps": OrderedDict()}  # a memory map would be copied as a whole
+        return {name: value for name, value in self.__dict__.items() if name not in ("_files", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _files=OrderedDict(), _lock=Lock())
 
     def read(self, indices: ArrayLike) -> NDArray[np.float32]:
         """Read images.
@@ -71,7 +76,7 @@ class ImageStack:
         for number in np.unique(stacks).tolist():
             places = np.flatnonzero(stacks == number)
             if number in self._headers:
-                images[places] = self._map(number)[sections[places]]
+                images[places] = self._headers[number].read(sections[places], self._file(number))
             else:
                 for place in places.tolist():
                     images[place] = self._read_with_xmipp(int(wanted[place]))
@@ -116,14 +121,14 @@ class ImageStack:
             )
         return header.ny, header.nx
 
-    def _map(self, number: int) -> NDArray:
-        if number in self._maps:
-            self._maps.move_to_end(number)
-        else:
-            self._maps[number] = self._headers[number].memory_map()
-            if len(self._maps) > _OPEN_MAPS:
-                self._maps.popitem(last=False)
-        return self._maps[number]
+    def _file(self, number: int) -> mrc.OpenFile:
+        with self._lock:
+            if number not in self._files:
+                self._files[number] = mrc.OpenFile(self._headers[number].path)
+                if len(self._files) > _OPEN_FILES:
+                    self._files.popitem(last=False)
+            self._files.move_to_end(number)
+            return self._files[number]
 
     def _read_with_xmipp(self, row: int) -> NDArray[np.float32]:
         locations, path = self.table.locations, self.table.stack_path[row]

@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from continuousflex_dl.core.errors import InputError
-from continuousflex_dl.core.io.mrc import read_header, write_stack
+from continuousflex_dl.core.io.mrc import OpenFile, read_header, write_stack
+
+
+def sections(path, indices=None):
+    header = read_header(path)
+    return header.read(range(header.sections) if indices is None else indices, OpenFile(path))
 
 
 @settings(max_examples=15, deadline=None)
@@ -31,7 +36,7 @@ def test_written_stack_is_valid_mrc_and_independent_of_blocks(n, box, cut, pixel
     header = read_header(folder / "a.mrcs")
     assert (header.nx, header.sections, header.stored) == (box, n, n)
     assert header.pixel_size == pytest.approx(pixel, rel=1e-5)
-    np.testing.assert_array_equal(header.memory_map(), images)
+    np.testing.assert_array_equal(sections(folder / "a.mrcs"), images)
 
 
 def test_unfinished_stack_leaves_nothing(tmp_path):
@@ -51,7 +56,7 @@ def test_unfinished_stack_leaves_nothing(tmp_path):
 def test_types_and_byte_orders(tmp_path, kind, order):
     images = np.arange(2 * 3 * 3).reshape(2, 3, 3).astype(np.dtype(kind).newbyteorder(order))
     mrcfile.write(tmp_path / "a.mrcs", images)
-    np.testing.assert_array_equal(read_header(tmp_path / "a.mrcs").memory_map(), images)
+    np.testing.assert_array_equal(sections(tmp_path / "a.mrcs"), images)
 
 
 def test_extended_header_is_skipped(tmp_path):
@@ -59,7 +64,7 @@ def test_extended_header_is_skipped(tmp_path):
     with mrcfile.new(tmp_path / "a.mrcs") as mrc:
         mrc.set_data(images)
         mrc.set_extended_header(np.zeros(80, dtype="S1"))
-    np.testing.assert_array_equal(read_header(tmp_path / "a.mrcs").memory_map(), images)
+    np.testing.assert_array_equal(sections(tmp_path / "a.mrcs"), images)
 
 
 def test_cut_off_file_counts_whole_sections(tmp_path):
@@ -92,3 +97,22 @@ def test_broken_headers(tmp_path):
 
 def test_zero_voxel_size_is_no_pixel_size(shared_data):
     assert read_header(shared_data / "particles/cryodrgn/empiar_10076_7.mrc").pixel_size == 0
+
+
+@given(indices=st.lists(st.integers(0, 9), max_size=12))
+def test_sections_come_in_any_order(indices, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "ten.mrcs"
+    images = np.arange(10 * 9, dtype=np.int16).reshape(10, 3, 3)
+    if not path.exists():
+        mrcfile.write(path, images)
+    np.testing.assert_array_equal(sections(path, indices), images[indices])
+
+
+def test_a_stack_that_shrank_is_named(tmp_path):
+    mrcfile.write(tmp_path / "a.mrcs", np.zeros((4, 8, 8), np.float32))
+    header = read_header(tmp_path / "a.mrcs")
+    with open(tmp_path / "a.mrcs", "r+b") as stream:
+        stream.truncate(1024 + 3 * 256 - 1)
+    assert header.read([0, 1], OpenFile(tmp_path / "a.mrcs")).shape == (2, 8, 8)
+    with pytest.raises(InputError, match=r"a.mrcs: ends before image 3; copy it again"):
+        header.read([2], OpenFile(tmp_path / "a.mrcs"))

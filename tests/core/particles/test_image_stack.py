@@ -1,6 +1,9 @@
 """The lazy image stack."""
 
 import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import mrcfile
 import numpy as np
@@ -40,6 +43,39 @@ def test_images_come_in_the_order_asked_for(tmp_path):
     assert stack.read([]).shape == (0, 6, 6)
     assert stack.read([0]).dtype == np.float32
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(stack)).read([1]), wanted[1:2])
+
+
+def test_threads_read_at_once(tmp_path):
+    """More files than stay open, from more threads than there are cores: nobody gets another's images."""
+    data = images(90)
+    for i, image in enumerate(data):
+        write(tmp_path / f"{i}.mrc", image[None])
+    stack = ImageStack(table(tmp_path, *(f"{i}.mrc" for i in range(90))))
+    orders = [np.random.default_rng(seed).permutation(90) for seed in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        for order, found in zip(orders, pool.map(stack.read, orders), strict=True):
+            np.testing.assert_array_equal(found, data[order])
+
+
+def test_reading_a_stack_does_not_keep_it(tmp_path):
+    """What was read of a stack is no memory of the process, as pages of a memory map would be."""
+    box, n = 128, 1500  # 98 MB
+    with write_stack(tmp_path / "a.mrcs", n, box, 1.0) as writer:
+        for _ in range(n // 50):
+            writer.append(np.zeros((50, box, box), np.float32))
+    program = (
+        "import re, sys, numpy as np\n"
+        "from continuousflex_dl.core.io.particle_table import ParticleTable\n"
+        "from continuousflex_dl.core.particles.stack import ImageStack\n"
+        f"names = [f'{{i + 1}}@a.mrcs' for i in range({n})]\n"
+        f"stack = ImageStack(ParticleTable.create(names, 1.0, folder='.', box={box}))\n"
+        "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
+        "stack.read(range(10)); before = peak()\n"
+        f"for first in range(0, {n}, 10): stack.read(range(first, first + 10))\n"
+        "print((peak() - before) / 1024)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert float(ended.stdout) < 20
 
 
 def test_more_files_than_stay_open(tmp_path):
