@@ -56,6 +56,8 @@ class Run:
         self.options = options
         output = getattr(options, "output", None)
         self.output: Path | None = Path(output).absolute() if output else None
+        self._is_file = options.output_is_file
+        self._created = False
         self.results: dict[str, Any] = {}
         self.stages: list[dict[str, Any]] = []
         self.inputs: dict[str, int] = {}
@@ -64,7 +66,7 @@ class Run:
     def __enter__(self) -> Run:
         threads = getattr(self.options, "threads", 0)
         if self.output is not None:
-            self._prepare_output(self.output)
+            self._prepare_file(self.output) if self._is_file else self._prepare_output(self.output)
         self._start = time.perf_counter()
         self._start_cpu = time.process_time()
         self.threads = threads if threads > 0 else len(os.sched_getaffinity(0))
@@ -98,11 +100,27 @@ class Run:
                 )
         output.mkdir(parents=True, exist_ok=True)
 
+    def _prepare_file(self, output: Path) -> None:
+        if output.is_dir():
+            raise InputError(f"{output}: is a directory, expected the name of a file; give another --output")
+        if output.exists() and not (
+            getattr(self.options, "overwrite", False) or getattr(self.options, "resume", False)
+        ):
+            raise InputError(f"{output}: exists; give --overwrite to replace it, or another --output")
+        output.parent.mkdir(parents=True, exist_ok=True)
+
     def path(self, name: str) -> Path:
-        """Path of an output file."""
+        """Path of an output file; where --output is a file, `name` is an ending of its name (``_half1.mrc``)."""
         if self.output is None:
             raise InputError(f"{self.command}: --output is needed to write {name}")
-        return self.output / name
+        return self.output.with_name(self.output.stem + name) if self._is_file else self.output / name
+
+    @property
+    def record_path(self) -> Path | None:
+        """Where the run record goes; None without an output."""
+        if self.output is None:
+            return None
+        return self.path(".json") if self._is_file else self.output / RECORD_NAME
 
     def claim_output(self) -> None:
         """Mark the output directory as ours before long work starts (then a later --overwrite may empty it)."""
@@ -145,7 +163,7 @@ class Run:
     def _found_complete(self) -> bool:
         """Whether a resumed run had nothing left to do: the record of the run that did it then stays."""
         resumed = getattr(self.options, "resume", False) and not self.results
-        return resumed and self.output is not None and (self.output / RECORD_NAME).exists()
+        return resumed and self.record_path is not None and self.record_path.exists()
 
     def _write_record(self) -> None:
         record = {
@@ -163,10 +181,8 @@ class Run:
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
             "results": self.results,
         }
-        if self.output is not None:
-            atomic_text(
-                self.output / RECORD_NAME, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-            )
+        if self.record_path is not None:
+            atomic_text(self.record_path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _versions() -> dict[str, str]:

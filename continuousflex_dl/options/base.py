@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
@@ -91,6 +91,7 @@ class Options(BaseModel):
     """Base of all option sets: immutable, unknown names refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    output_is_file: ClassVar[bool] = False  # --output names a file, and the run record lies beside it
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> Options:

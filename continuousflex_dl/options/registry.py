@@ -40,6 +40,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("simulate", "simulate", "SimulateOptions", "Particle images of known conformations, poses, CTF and noise."),
     Command("hemnma", "hemnma", "HemnmaOptions", "Elastic 3D-to-2D alignment of a reference to every particle image."),
     Command("space", "space", "SpaceOptions", "Conformational space of a particle set, with an HTML report."),
+    Command("reconstruct", "reconstruct", "ReconstructOptions", "Map from particle images whose poses are known."),
+    Command("fsc", "fsc", "FscOptions", "Fourier shell correlation of two maps, or of a map and a structure."),
     Command("evaluate", "evaluate", "EvaluateOptions", "Compare estimated poses and amplitudes with the truth."),
     Command("animate", "animate", "AnimateOptions", "Structures along a normal mode or along an axis of a conformational space."),
 )

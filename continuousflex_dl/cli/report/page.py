@@ -16,7 +16,7 @@ from ..evaluate import remarks, table_rows
 from . import figures as draw
 from .assets import CSS, SCRIPT
 from .content import ReportContent
-from .figures import Picture
+from .drawing import Picture
 
 
 def write_report(path: str | os.PathLike[str], content: ReportContent) -> None:
