@@ -20,10 +20,9 @@ setup(
     package_data={"continuousflex_dl": ["protocols.conf", "logo.png", "templates/*.json.template"]},
     install_requires=[
         "numpy>=1.24",  # arrays; Scipion pins 1.26
-        "scipy>=1.10",  # neighbour search, linear algebra
+        "scipy>=1.10",  # neighbour search, linear algebra of elastic networks
         "torch>=2.4,<3",  # projection, derivatives, networks, GPUs
         "gemmi>=0.6.5",  # PDB and mmCIF
-        "ProDy>=2.4",  # elastic networks and rotation-translation blocks for systems that fit dense matrices
         "mrcfile>=1.4",  # MRC maps and stacks, memory-mapped
         "starfile>=0.5",  # RELION STAR
         "roma>=1.5",  # rotation representations and SO(3) distances
@@ -37,8 +36,8 @@ setup(
     extras_require={
         "scipion": ["scipion-pyworkflow>=3.11.7,<3.12", "scipion-em>=3.11.1,<3.12"],
         "trajectories": ["MDAnalysis>=2.6"],  # DCD, XTC, PSF
-        # the last one is an independent oracle of the tests
-        "dev": ["pytest", "hypothesis", "ruff", "mypy", "pre-commit", "torch-fourier-slice"],
+        # the last two are independent oracles of the tests: projections, normal modes
+        "dev": ["pytest", "hypothesis", "ruff", "mypy", "pre-commit", "torch-fourier-slice", "ProDy>=2.4"],
     },
     entry_points={
         "console_scripts": ["cflex = continuousflex_dl.cli.main:main"],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.dynamics.blocks import residue_blocks
+from ..core.dynamics.elastic_network import is_rigid, rigid_cutoff
 from ..core.dynamics.modes import NormalModes, normal_modes
-from ..core.dynamics.network import check_geometry, count_zero_modes, percentile_cutoff, rigid_cutoff, stiffness
+from ..core.dynamics.network import check_geometry, percentile_cutoff
 from ..core.errors import InputError
 from ..core.io.modes import write_modes
 from ..core.structure.atoms import Structure, representation
@@ -73,7 +74,7 @@ def _cutoff(options: NmaOptions, nodes: Structure, blocks: np.ndarray | None, ru
     check_geometry(nodes.coordinates)
     cutoff = percentile_cutoff(nodes.coordinates, options.cutoff_percentile)
     said = f"cutoff {cutoff:.2f} Å: {options.cutoff_percentile:g}th percentile of the distances to three neighbours"
-    if count_zero_modes(stiffness(nodes.coordinates, cutoff, blocks)) > 6:
+    if not is_rigid(nodes.coordinates, blocks, cutoff):
         enough = rigid_cutoff(nodes.coordinates, blocks, cutoff)
         if enough is None:
             raise InputError(f"{options.structure}: no cutoff makes a connected network; check the coordinates")

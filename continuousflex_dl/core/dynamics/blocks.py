@@ -61,14 +61,16 @@ def spans_plane(coordinates: np.ndarray) -> bool:
 
 def _merge_flat(coordinates: np.ndarray, blocks: np.ndarray, segment: np.ndarray) -> np.ndarray:
     blocks = blocks.copy()
-    for block in range(int(blocks.max()) + 1):
+    starts = np.searchsorted(blocks, np.arange(int(blocks[-1]) + 2))  # blocks are numbered in file order
+    flat = [k for k in range(len(starts) - 1) if not spans_plane(coordinates[starts[k] : starts[k + 1]])]
+    for block in flat:
         members = np.flatnonzero(blocks == block)
         while 0 < len(members) < len(blocks) and not spans_plane(coordinates[members]):
             neighbour = _neighbour(coordinates, blocks, segment, members)
             blocks[members] = neighbour
             members = np.flatnonzero(blocks == neighbour)
-    order: dict[int, int] = {}
-    return np.array([order.setdefault(block, len(order)) for block in blocks.tolist()])
+    _, first, inverse = np.unique(blocks, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
 
 
 def _neighbour(coordinates: np.ndarray, blocks: np.ndarray, segment: np.ndarray, members: np.ndarray) -> int:

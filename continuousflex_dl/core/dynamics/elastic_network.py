@@ -2,70 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
-from typing import Protocol
+import math
 
 import numpy as np
 
 from ..errors import DisconnectedNetworkError, InputError
 from ..progress import Progress, silent
+from .block_matrix import BlockMatrix
+from .eigensolver import lowest_modes
+from .hessian import node_hessian, rigid_block_hessian
 from .memory import available_memory
-from .network import N_RIGID, ZERO_EIGENVALUE, check_geometry, count_parts, count_zero_modes, rigid_cutoff, stiffness
-from .prody_import import import_prody
+from .network import N_RIGID, ZERO_EIGENVALUE, check_geometry, connecting_cutoff, count_parts
+from .rigid_motion import RigidGroups, make_groups, motions_of_groups, node_motions
+from .springs import count_springs, find_springs
 
-_LEAST_PRODY_CUTOFF = 4.0
-
-
-class Engine(Protocol):
-    """Finds the lowest eigenpairs of the Hessian of unit springs between nodes within the cutoff, masses 1."""
-
-    name: str
-
-    def memory_bytes(self, n_nodes: int, n_blocks: int) -> int:
-        """Memory that `lowest` will need; `n_blocks` is 0 without blocks."""
-        ...
-
-    def lowest(
-        self, coordinates: np.ndarray, blocks: np.ndarray | None, cutoff: float, n_modes: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Eigenvalues (n,) ascending and vectors (n, N, 3), rigid-body ones first."""
-        ...
-
-
-@dataclass(frozen=True)
-class ProdyEngine:
-    """ProDy's ANM and RTB: dense matrices, right for up to some ten thousand nodes."""
-
-    name: str = "ProDy"
-
-    def memory_bytes(self, n_nodes: int, n_blocks: int) -> int:
-        """Dense Hessian and connectivity; with blocks the projection and its product, else a copy and the vectors."""
-        hessian, connectivity = 8 * (3 * n_nodes) ** 2, 8 * n_nodes**2
-        projected = 8 * 3 * n_nodes * 6 * n_blocks
-        return hessian + connectivity + (2 * projected if n_blocks else hessian)
-
-    def lowest(
-        self, coordinates: np.ndarray, blocks: np.ndarray | None, cutoff: float, n_modes: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """See `Engine.lowest`."""
-        prody = import_prody()
-        # ProDy refuses cutoffs below 4 Å. The Hessian depends on directions only, so a larger copy has the same modes.
-        scale = max(1.0, _LEAST_PRODY_CUTOFF / cutoff)
-        points = np.ascontiguousarray(coordinates * scale)
-        reach = cutoff * scale * (1 + 1e-12)  # the scaling must not lose a pair that is exactly at the cutoff
-        if blocks is None:
-            network = prody.ANM("cflex")
-            network.buildHessian(points, cutoff=reach, gamma=1.0)
-        else:
-            network = prody.RTB("cflex")
-            network.buildHessian(points, blocks, cutoff=reach, gamma=1.0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # ProDy passes SciPy's older keywords first
-            network.calcModes(n_modes, zeros=True)
-        values = np.asarray(network.getEigvals())[:n_modes]
-        vectors = np.asarray(network.getArray())[:, :n_modes]
-        return values, vectors.T.reshape(len(values), len(coordinates), 3)
+_ROUND_ANGST = 0.1  # a suggested cutoff is rounded up to this
+_BYTES_PER_SPRING = {False: 450, True: 230}  # measured peak, without and with rigid blocks
+_BYTES_PER_NODE = 24  # of one vector
 
 
 def compute_modes(
@@ -74,7 +27,6 @@ def compute_modes(
     cutoff: float,
     n_modes: int,
     progress: Progress = silent,
-    engine: Engine | None = None,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Compute the lowest normal modes of an elastic network with unit springs and unit masses.
 
@@ -90,8 +42,6 @@ def compute_modes(
         How many modes, the six rigid-body ones counted.
     progress
         Receives finished and total steps.
-    engine
-        Eigensolver; ProDy by default.
 
     Returns
     -------
@@ -108,56 +58,123 @@ def compute_modes(
     DisconnectedNetworkError
         If there are more than six zero modes; names the cutoff at which there are six.
     InputError
-        If the structure cannot have normal modes, has fewer than asked for, or the matrices do not fit the memory.
+        If the structure cannot have normal modes, has fewer than asked for, or does not fit the memory.
     """
     coordinates = np.ascontiguousarray(coordinates, dtype=np.float64)
-    engine = ProdyEngine() if engine is None else engine
     check_geometry(coordinates)
     n_blocks = 0 if blocks is None else int(blocks.max()) + 1
     degrees = 3 * len(coordinates) if blocks is None else 6 * n_blocks
     if not N_RIGID < n_modes <= degrees:
         what = f"{n_blocks} rigid blocks" if n_blocks else f"{len(coordinates)} nodes"
         raise InputError(f"{n_modes} modes asked for, {what} have {degrees}; give --n-modes between 7 and {degrees}")
-    check_memory(engine, len(coordinates), n_blocks)
-    progress(0, 3)
-    values, vectors = engine.lowest(coordinates, blocks, cutoff, n_modes)
-    progress(2, 3)
+    values, vectors = _lowest(coordinates, blocks, cutoff, n_modes, progress)
     n_zero = int(np.count_nonzero(values < ZERO_EIGENVALUE))
     if n_zero != N_RIGID:
-        raise DisconnectedNetworkError(describe_loose(coordinates, blocks, cutoff))
+        raise DisconnectedNetworkError(describe_loose(coordinates, blocks, cutoff, n_zero))
     vectors = vectors / np.linalg.norm(vectors, axis=(1, 2), keepdims=True)
     vectors[:N_RIGID] = rigid_body_modes(coordinates)
     values = np.concatenate([np.zeros(N_RIGID), values[N_RIGID:]])
-    vectors = fix_signs(vectors)
-    progress(3, 3)
-    return values, vectors, n_zero
+    return values, fix_signs(vectors), n_zero
 
 
-def check_memory(engine: Engine, n_nodes: int, n_blocks: int) -> None:
-    """Refuse, before any work, a system whose matrices do not fit the available memory.
+def _lowest(
+    coordinates: np.ndarray, blocks: np.ndarray | None, cutoff: float, n_modes: int, progress: Progress = silent
+) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues (n,) and vectors (n, N, 3) of a network that may be loose (then fewer than `n_modes`)."""
+    check_memory(coordinates, blocks, cutoff, n_modes)
+    centred = coordinates - coordinates.mean(axis=0)
+    hessian, motions, places, groups = _hessian(centred, blocks, cutoff)
+    values, vectors = lowest_modes(hessian, motions, places, n_modes, progress)
+    moved = vectors if groups is None else groups.expand(vectors)
+    return values, np.ascontiguousarray(moved.T).reshape(len(values), len(coordinates), 3)
+
+
+def _hessian(
+    centred: np.ndarray, blocks: np.ndarray | None, cutoff: float
+) -> tuple[BlockMatrix, np.ndarray, np.ndarray, RigidGroups | None]:
+    """Hessian, rigid motions and places of its parts, and the blocks."""
+    springs = find_springs(centred, cutoff)
+    motions = node_motions(centred)
+    if blocks is None:
+        return node_hessian(springs, centred), motions, centred, None
+    groups = make_groups(motions, centred, blocks)
+    hessian = rigid_block_hessian(springs, centred, groups)
+    return hessian, motions_of_groups(groups, motions), groups.centres, groups
+
+
+def check_memory(coordinates: np.ndarray, blocks: np.ndarray | None, cutoff: float, n_modes: int) -> None:
+    """Refuse, before any work, a system that does not fit the available memory.
 
     Raises
     ------
     InputError
         Says how much is needed and there is, and what makes the system smaller.
     """
-    needed, available = engine.memory_bytes(n_nodes, n_blocks), available_memory()
+    n_springs, n_nodes = count_springs(coordinates, cutoff), len(coordinates)
+    n_vectors = n_modes if blocks is not None else 16 * n_modes
+    needed = n_springs * _BYTES_PER_SPRING[blocks is not None] + n_nodes * n_vectors * _BYTES_PER_NODE
+    available = available_memory()
     if needed > available:
         raise InputError(
-            f"{engine.name} needs {needed / 2**30:.1f} GiB for the dense matrices of {n_nodes} nodes, "
-            f"{available / 2**30:.1f} GiB are available; use --representation ca-p (one node per residue), or a "
-            "machine with more memory"
+            f"{n_springs} springs between {n_nodes} nodes need about {needed / 2**30:.1f} GiB, "
+            f"{available / 2**30:.1f} GiB are available; use --representation ca-p (one node per residue), rigid "
+            "blocks (--block-size), a smaller --cutoff, or a machine with more memory"
         )
 
 
-def describe_loose(coordinates: np.ndarray, blocks: np.ndarray | None, cutoff: float) -> str:
+def describe_loose(coordinates: np.ndarray, blocks: np.ndarray | None, cutoff: float, n_zero: int) -> str:
     """One line on why a network (N, 3) has too many zero modes at a cutoff in Å, and on the cutoff that has six."""
-    n_zero = count_zero_modes(stiffness(coordinates, cutoff, blocks))
     n_parts = count_parts(coordinates, cutoff, blocks)
     state = f"the network is disconnected ({n_parts} parts)" if n_parts > 1 else "the network is too loosely connected"
     enough = rigid_cutoff(coordinates, blocks, cutoff)
     fix = f"it connects at {enough:g} Å: give --cutoff {enough:g} or more" if enough else "no cutoff connects it"
-    return f"cutoff {cutoff:g} Å: {state}, found {n_zero} zero modes, expected 6; {fix}"
+    return f"cutoff {cutoff:g} Å: {state}, found {n_zero} or more zero modes, expected 6; {fix}"
+
+
+def is_rigid(coordinates: np.ndarray, blocks: np.ndarray | None, cutoff: float) -> bool:
+    """Whether a network of nodes (N, 3) has no zero mode beyond the six rigid-body ones at a cutoff in Å."""
+    if count_parts(coordinates, cutoff, blocks) > 1:
+        return False
+    values, _ = _lowest(coordinates, blocks, cutoff, N_RIGID + 1)
+    return len(values) > N_RIGID and bool(values[N_RIGID] >= ZERO_EIGENVALUE)
+
+
+def rigid_cutoff(coordinates: np.ndarray, blocks: np.ndarray | None, above: float) -> float | None:
+    """Smallest cutoff, rounded up to 0.1 Å, at which the network has exactly six zero modes.
+
+    Springs only add stiffness, so the number of zero modes falls as the cutoff grows and bisection finds the place.
+
+    Parameters
+    ----------
+    coordinates
+        (N, 3) Å.
+    blocks
+        (N,) block numbers, or None.
+    above
+        Cutoff in Å that is known to be too small.
+
+    Returns
+    -------
+    float or None
+        None where no cutoff up to the extent of the structure is enough.
+    """
+
+    def rigid_at(steps: int) -> bool:
+        return is_rigid(coordinates, blocks, steps * _ROUND_ANGST)
+
+    low = math.floor(above / _ROUND_ANGST)
+    if blocks is None:
+        low = max(low, math.ceil(connecting_cutoff(coordinates) / _ROUND_ANGST) - 1)
+    most = math.ceil(float(np.linalg.norm(np.ptp(coordinates, axis=0))) / _ROUND_ANGST) + 1
+    high = low + 1
+    while not rigid_at(high):
+        if high >= most:
+            return None
+        low, high = high, min(math.ceil(high * 1.25) + 1, most)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if rigid_at(middle) else (middle, high)
+    return round(high * _ROUND_ANGST, 6)
 
 
 def rigid_body_modes(coordinates: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..progress import Progress, silent
 from ..structure.atoms import Structure
 from . import measures
-from .elastic_network import Engine, compute_modes
+from .elastic_network import compute_modes
 from .network import N_RIGID
 
 SIGMA_ATOM_ANGST = 1.0
@@ -111,7 +111,6 @@ def normal_modes(
     n_modes: int = 20,
     sigma: float | None = None,
     progress: Progress = silent,
-    engine: Engine | None = None,
 ) -> NormalModes:
     """Compute modes 7 to `n_modes` of a structure.
 
@@ -119,14 +118,14 @@ def normal_modes(
     ----------
     structure
         N nodes, see `structure.atoms.representation`.
-    blocks, cutoff, progress, engine
+    blocks, cutoff, progress
         See `elastic_network.compute_modes`; the cutoff is in Å.
     n_modes
         Modes to compute, the six rigid-body ones counted; those take part in the ranking of `score` and are not kept.
     sigma
         Gaussian width in Å; by default that of the pseudoatoms, 1.0 for atoms, 3.0 for one node per residue.
     """
-    values, vectors, _ = compute_modes(structure.coordinates, blocks, cutoff, n_modes, progress, engine)
+    values, vectors, _ = compute_modes(structure.coordinates, blocks, cutoff, n_modes, progress)
     collective = measures.collectivity(vectors)
     scores = measures.score(collective)
     return NormalModes(

@@ -243,8 +243,9 @@ def _alternatives(table: AtomTable, rows: np.ndarray, residue: np.ndarray) -> tu
     altloc = table.altloc[rows]
     if not (altloc != "").any():
         return keep, 0
-    for label in np.unique(residue[altloc != ""]):
-        members = np.flatnonzero(residue == label)
+    labels = np.unique(residue[altloc != ""])
+    for start, end in zip(np.searchsorted(residue, labels), np.searchsorted(residue, labels, "right"), strict=True):
+        members = np.arange(start, end)
         names = table.residue_name[rows[members]]
         occupancy = table.occupancy[rows[members]]
         if len(set(names)) > 1:  # two residue types at one place: keep the one that is there more often

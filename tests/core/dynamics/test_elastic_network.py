@@ -4,20 +4,15 @@ import subprocess
 import sys
 
 import numpy as np
+import prody
 import pytest
 from scipy.spatial.transform import Rotation
 
 from continuousflex_dl.core.dynamics import elastic_network, measures
 from continuousflex_dl.core.dynamics.blocks import residue_blocks
-from continuousflex_dl.core.dynamics.elastic_network import ProdyEngine, compute_modes, rigid_body_modes
+from continuousflex_dl.core.dynamics.elastic_network import compute_modes, is_rigid, rigid_body_modes, rigid_cutoff
 from continuousflex_dl.core.dynamics.modes import normal_modes
-from continuousflex_dl.core.dynamics.network import (
-    connecting_cutoff,
-    count_zero_modes,
-    percentile_cutoff,
-    rigid_cutoff,
-    stiffness,
-)
+from continuousflex_dl.core.dynamics.network import connecting_cutoff, percentile_cutoff
 from continuousflex_dl.core.errors import DisconnectedNetworkError, InputError
 from continuousflex_dl.core.structure.atoms import representation
 from continuousflex_dl.core.structure.reader import read_structure
@@ -71,17 +66,32 @@ def test_elnemo_gives_the_same_vectors(shared_data, rtb):
         assert measures.overlap(rtb.select([number]).vectors, vector)[0] > 0.999
 
 
-def test_prody_called_plainly_gives_the_same(ubiquitin):
-    from continuousflex_dl.core.dynamics.prody_import import import_prody
+def subspace_sine(first, second):
+    """Sine of the largest angle between the spaces of two sets of vectors (M, N, 3)."""
+    one, two = first.reshape(len(first), -1), second.reshape(len(second), -1)
+    return np.linalg.norm(two - (two @ one.T) @ one, ord=2)
 
-    anm = import_prody().ANM()
+
+def test_prody_gives_the_same_without_blocks(ubiquitin):
+    anm = prody.ANM()
     anm.buildHessian(ubiquitin.coordinates, cutoff=15.0)
     anm.calcModes(14)
     modes = normal_modes(ubiquitin, None, 15.0, 20)
     np.testing.assert_allclose(modes.eigenvalues, anm.getEigvals(), rtol=1e-9)
     for k in range(14):
         assert measures.overlap(modes.vectors[k : k + 1], anm.getEigvecs()[:, k].reshape(-1, 3))[0] > 1 - 1e-9
-    np.testing.assert_allclose(modes.collectivity[0], import_prody().calcCollectivity(anm[0]), rtol=1e-9)
+    np.testing.assert_allclose(modes.collectivity[0], prody.calcCollectivity(anm[0]), rtol=1e-9)
+
+
+def test_prody_gives_the_same_with_blocks(adk, rtb):
+    reference = prody.RTB()
+    reference.buildHessian(adk.coordinates, residue_blocks(adk, 10), cutoff=8.0)
+    reference.calcModes(14)
+    np.testing.assert_allclose(rtb.eigenvalues, reference.getEigvals(), rtol=1e-6)
+    vectors = reference.getEigvecs().T.reshape(14, -1, 3)
+    assert subspace_sine(rtb.vectors, vectors) < 1e-6
+    overlaps = [measures.overlap(rtb.vectors[k : k + 1], vectors[k])[0] for k in range(14)]
+    assert min(overlaps) > 1 - 1e-9
 
 
 @pytest.mark.parametrize(
@@ -150,13 +160,7 @@ def test_connected_but_floppy_network_is_refused_too(ubiquitin):
         compute_modes(ubiquitin.coordinates, None, cutoff, 20)
 
 
-def test_zero_modes_counted_by_inertia_are_those_of_the_spectrum(ubiquitin):
-    for cutoff in (3.0, 5.0, 6.0, 7.0, 15.0):
-        matrix = stiffness(ubiquitin.coordinates, cutoff)
-        assert count_zero_modes(matrix) == np.count_nonzero(np.linalg.eigvalsh(matrix.toarray()) < 1e-6)
-
-
-def test_cutoff_below_prodys_minimum(ubiquitin):
+def test_scale_changes_nothing(ubiquitin):
     small = compute_modes(ubiquitin.coordinates / 5, None, 3.0, 20)
     usual = compute_modes(ubiquitin.coordinates, None, 15.0, 20)
     np.testing.assert_allclose(small[0], usual[0], rtol=1e-9)
@@ -169,7 +173,8 @@ def test_percentile_of_a_lattice():
     assert connecting_cutoff(grid) == pytest.approx(2.5)
     enough = rigid_cutoff(grid, None, 2.5)
     assert enough == pytest.approx(3.6)  # the lattice needs its face diagonals, 3.54 Å
-    assert count_zero_modes(stiffness(grid, enough)) == 6
+    assert is_rigid(grid, None, enough)
+    assert not is_rigid(grid, None, 3.5)
 
 
 @pytest.mark.parametrize(
@@ -191,35 +196,12 @@ def test_memory_is_checked_before_work(ubiquitin, monkeypatch):
     monkeypatch.setattr(elastic_network, "available_memory", lambda: 1000)
     with pytest.raises(InputError, match=r"GiB.*--representation ca-p"):
         compute_modes(ubiquitin.coordinates, None, 15.0, 20)
-    assert ProdyEngine().memory_bytes(13_607, 0) > 12.4 * 2**30
 
 
-def test_another_engine_can_be_given(ubiquitin):
-    class Dense:
-        name = "dense"
-
-        def memory_bytes(self, n_nodes, n_blocks):
-            return 0
-
-        def lowest(self, coordinates, blocks, cutoff, n_modes):
-            values, vectors = np.linalg.eigh(stiffness(coordinates, cutoff, blocks).toarray())
-            return values[:n_modes], vectors[:, :n_modes].T.reshape(n_modes, -1, 3)
-
-    own = compute_modes(ubiquitin.coordinates, None, 15.0, 20, engine=Dense())
-    usual = compute_modes(ubiquitin.coordinates, None, 15.0, 20)
-    np.testing.assert_allclose(own[0], usual[0], rtol=1e-8)
-    np.testing.assert_allclose(own[1], usual[1], atol=1e-6)
-
-
-def test_prody_is_imported_lazily_and_under_optimisation():
-    code = (
-        "import sys, continuousflex_dl.core.dynamics.modes, continuousflex_dl.core.io.modes;"
-        "assert_free = [name for name in ('prody', 'torch', 'MDAnalysis') if name in sys.modules];"
-        "from continuousflex_dl.core.dynamics.prody_import import import_prody;"
-        "print(sys.flags.optimize, assert_free, import_prody().ANM)"
-    )
-    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("1 [] <class")
+def test_neither_torch_nor_prody_is_imported():
+    code = "import sys, continuousflex_dl.cli.nma; print([n for n in ('prody', 'torch') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.slow
