@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .._version import __version__
 from ..core.io.atomic import atomic_text
 from ..core.io.blocks import BlockStore
 from ..core.io.modes import read_modes
-from ..core.io.particles import read_particles, write_star
+from ..core.io.particle_table import ParticleTable
+from ..core.io.particles import read_particles, write_star_parts
 from ..core.particles.stack import ImageStack
 from ..options.hemnma import HemnmaOptions
+from .calibration import CALIBRATION_NAME, read_calibration, write_calibration
 from .run import Run
+from .shards import run_blocks
 
 if TYPE_CHECKING:
-    from ..core.hemnma.pipeline import Calibration
+    from ..core.hemnma.pipeline import Calibration, Hemnma
+
+MANY_PROCESSES = True  # under torchrun, mpirun or srun the blocks are shared among the processes
 
 # what changes no number of the result
-_HARMLESS = {"output", "threads", "resume", "overwrite", "verbose", "debug", "device"}
+_HARMLESS = {"output", "threads", "resume", "overwrite", "verbose", "debug", "device", "calibration"}
+_PORTION = 1 << 13  # particles in memory at one time when the result is written
 
 
 def run(options: HemnmaOptions, run: Run) -> None:
     """Align every particle and write DIR/particles.star."""
+    final = run.path("particles.star")
+    if options.resume and final.exists() and run.path("run.json").exists():
+        run.say(f"{final} is complete; nothing to do")
+        run.when_recorded(lambda: shutil.rmtree(run.path("blocks"), ignore_errors=True))
+        return
     with run.stage("read"):
         table = read_particles(options.particles, datadir=options.datadir, pixel_size=options.pixel_size)
         all_modes = read_modes(options.modes, options.structure)
@@ -31,17 +47,13 @@ def run(options: HemnmaOptions, run: Run) -> None:
         stack = ImageStack(table)
     run.add_input(options.particles)
     run.add_input(options.modes)
-    final = run.path("particles.star")
-    if options.resume and final.exists() and run.path("run.json").exists():
-        run.say(f"{final} is complete; nothing to do")
-        return
 
     from ..core.devices import keep_freed_memory, resolve_device  # torch is slow to import: bad input is said before it
     from ..core.hemnma.align import Settings
-    from ..core.hemnma.pipeline import PROBES, Calibration, Hemnma
+    from ..core.hemnma.pipeline import PROBES, Hemnma
 
     keep_freed_memory()
-    device = resolve_device(options.device)
+    device = resolve_device(options.device, run.place.local_rank)
     run.device = str(device)
     max_shift = options.max_shift_px if options.max_shift_px is not None else stack.box / 8
     settings = Settings(
@@ -77,50 +89,31 @@ def run(options: HemnmaOptions, run: Run) -> None:
         f"CTF {used}, on {device}, {run.threads} thread(s)"
     )
 
-    fingerprint = {key: value for key, value in options.model_dump(mode="json").items() if key not in _HARMLESS}
-    store = BlockStore(run.path("blocks"), len(table), options.batch_size, fingerprint)
-    run.claim_output()
-    calibration_file = store.folder / "calibration.json"
-    with run.stage("calibrate"), _one_thread_per_block(), run.progress("calibrate", "particles") as progress:
-        if calibration_file.exists():
-            calibration = Calibration(**json.loads(calibration_file.read_text(encoding="utf-8")))
-            hemnma.use(calibration)
-        else:
-            calibration = hemnma.calibrate(
-                measure=options.calibrate, learn=options.learn_prior, threads=run.threads, progress=progress
-            )
-            atomic_text(calibration_file, json.dumps(calibration.as_dict()))
-    _say_calibration(run, calibration, options)
+    if run.place.leads:
+        store = _store(run, options, len(table))
+        run.claim_output()
+    elif run.crew is not None and run.crew.wait_until_ready():
+        store = _store(run, options, len(table))
+    else:
+        return  # all was done already
+    with run.stage("calibrate"), _one_thread_per_block():
+        calibration = _calibration(run, options, hemnma, store)
     with run.stage("align"), _one_thread_per_block(), run.progress("hemnma", "particles") as progress:
-        store.run(
-            lambda first, last: hemnma.align(np.arange(first, last)),
-            threads=run.threads,
-            progress=progress,
-        )
+        run_blocks(run, store, lambda first, last: hemnma.align(np.arange(first, last)), progress)
+    if not run.place.leads:
+        return
+    numbers = [int(number) for number in modes.indices]
+    columns = _Columns(numbers)
     with run.stage("write"):
-        found = store.collect()
-        numbers = [int(number) for number in modes.indices]
-        result = (
-            table.with_poses(found["euler_deg"], found["shift_angst"])
-            .with_amplitudes(
-                {number: found["amplitudes"][:, column] for column, number in enumerate(numbers)},
-                {number: found["amplitude_std"][:, column] for column, number in enumerate(numbers)},
-            )
-            .with_results(
-                score=found["score"],
-                converged=found["converged"],
-                angle_std_deg=found["angle_std_deg"],
-                shift_std_angst=found["shift_std_angst"],
-            )
-        )
-        write_star(final, result)
-    store.remove()
+        write_star_parts(final, _result(table, store, columns))
+        atomic_text(run.path(CALIBRATION_NAME), (store.folder / CALIBRATION_NAME).read_text(encoding="utf-8"))
+    run.when_recorded(store.remove)
     summary = {
         "particles": len(table),
-        "converged": int(found["converged"].sum()),
-        "median_score": round(float(np.median(found["score"])), 4),
-        "median_angle_std_deg": round(float(np.median(found["angle_std_deg"])), 3),
-        "median_shift_std_angst": round(float(np.median(found["shift_std_angst"])), 3),
+        "converged": columns.converged,
+        "median_score": round(float(np.median(columns["score"])), 4),
+        "median_angle_std_deg": round(float(np.median(columns["angle_std_deg"])), 3),
+        "median_shift_std_angst": round(float(np.median(columns["shift_std_angst"])), 3),
         "sigma_angst": round(calibration.sigma, 3),
         "error_inflation": round(calibration.inflation, 2),
         "modes": options.modes,
@@ -131,13 +124,93 @@ def run(options: HemnmaOptions, run: Run) -> None:
         f"(amplitudes in Å of unit-norm modes; RMSD = amplitude / {np.sqrt(modes.n_atoms):.1f})"
     )
     for column, number in enumerate(numbers):
-        values, std = found["amplitudes"][:, column], found["amplitude_std"][:, column]
+        values, std = columns["amplitudes"][:, column], columns["amplitude_std"][:, column]
         print(f"{number:>6} {values.mean():>10.2f} {values.std():>10.2f} {np.median(std):>13.2f}")
     print(
         f"{summary['converged']} of {len(table)} converged; score {summary['median_score']}, "
         f"angle +-{summary['median_angle_std_deg']} degrees, shift +-{summary['median_shift_std_angst']} Å (medians)"
     )
     print(f"written: {final}")
+
+
+def _store(run: Run, options: HemnmaOptions, total: int) -> BlockStore:
+    """The blocks, tied to every option and input that changes the result."""
+    fingerprint = {key: value for key, value in options.model_dump(mode="json").items() if key not in _HARMLESS}
+    contents = [options.particles, options.modes, options.structure, options.calibration]
+    fingerprint |= {f"the content of {path}": _digest(Path(path)) for path in contents if path is not None}
+    fingerprint["cflex"] = __version__
+    return BlockStore(run.path("blocks"), total, options.batch_size, fingerprint, run.place.rank)
+
+
+def _digest(path: Path) -> str:
+    path = path / CALIBRATION_NAME if path.is_dir() else path
+    digest = hashlib.sha256()
+    if path.is_file():  # what is missing is said by whoever reads it
+        with open(path, "rb") as stream:
+            while piece := stream.read(1 << 20):
+                digest.update(piece)
+    return digest.hexdigest()[:16]
+
+
+def _calibration(run: Run, options: HemnmaOptions, hemnma: Hemnma, store: BlockStore) -> Calibration:
+    """Measure what the alignment needs, or take what this run or an earlier one has measured."""
+    kept = store.folder / CALIBRATION_NAME
+    if kept.exists() or options.calibration is not None:
+        calibration = read_calibration(kept if kept.exists() else Path(str(options.calibration)), hemnma)
+        hemnma.use(calibration)
+    else:
+        with run.progress("calibrate", "particles") as progress:
+            calibration = hemnma.calibrate(
+                measure=options.calibrate, learn=options.learn_prior, threads=run.threads, progress=progress
+            )
+    if run.place.leads:
+        if not kept.exists():
+            write_calibration(kept, calibration, hemnma)
+        if run.crew is not None:
+            run.crew.announce(stage="ready")
+        _say_calibration(run, calibration, options)
+    return calibration
+
+
+class _Columns:
+    """What the summary needs to know of all particles: a few numbers each."""
+
+    _NAMES = ("score", "angle_std_deg", "shift_std_angst", "amplitudes", "amplitude_std")
+
+    def __init__(self, numbers: list[int]) -> None:
+        self.numbers = numbers
+        self.converged = 0
+        self._parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in self._NAMES}
+
+    def add(self, found: dict[str, NDArray[Any]]) -> None:
+        """Take note of some particles."""
+        self.converged += int(found["converged"].sum())
+        for name, parts in self._parts.items():
+            parts.append(found[name].astype(np.float32))
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        return np.concatenate(self._parts[name]).astype(np.float64)
+
+
+def _result(table: ParticleTable, store: BlockStore, columns: _Columns) -> Iterator[ParticleTable]:
+    """The particles with what was found, some thousand at a time."""
+    for first, last, found in store.portions(_PORTION):
+        columns.add(found)
+        amplitudes, std = (
+            {number: found[name][:, column] for column, number in enumerate(columns.numbers)}
+            for name in ("amplitudes", "amplitude_std")
+        )
+        yield (
+            table.rows(first, last)
+            .with_poses(found["euler_deg"], found["shift_angst"])
+            .with_amplitudes(amplitudes, std)
+            .with_results(
+                score=found["score"],
+                converged=found["converged"],
+                angle_std_deg=found["angle_std_deg"],
+                shift_std_angst=found["shift_std_angst"],
+            )
+        )
 
 
 def _say_calibration(run: Run, calibration: Calibration, options: HemnmaOptions) -> None:

@@ -12,8 +12,10 @@ from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
+from ..core.distributed import ALONE, place_of
 from ..core.errors import InputError
 from ..options import COMMANDS, Command, OptionError, Options
+from .crew import LostProcessError
 from .parser import build_parser, values_of
 from .run import Run
 
@@ -57,28 +59,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 def execute(entry: Command, options: Options, *, debug: bool = False) -> int:
     """Run a command with validated options and return its exit code."""
     previous = signal.signal(signal.SIGTERM, _on_sigterm)
-    run: Run | None = None
+    who = ""
     try:
-        run = Run(entry.name, options)
         module = import_module(f".{entry.module}", __package__)
-        with run:
+        place = place_of(os.environ) if getattr(module, "MANY_PROCESSES", False) else ALONE
+        who = "" if place.alone else f"{place}: "
+        if not place.leads:
+            logging.getLogger("continuousflex_dl").setLevel(logging.ERROR)  # what the first process says as well
+        with Run(entry.name, options, place) as run:
             handler: Any = getattr(module, "run_" + entry.name.replace(" ", "_"), None) or module.run
             handler(options, run)
         return EXIT_OK
     except InputError as error:
-        return _fail(str(error), debug)
+        return _fail(who + str(error), debug)
     except OSError as error:
-        return _fail(_describe_os_error(error), debug)
+        return _fail(who + _describe_os_error(error), debug)
     except KeyboardInterrupt:
-        return _fail("interrupted; --resume continues", debug, 130)
+        return _fail(who + "interrupted; --resume continues", debug, 130)
     except Terminated:
-        return _fail("stopped by SIGTERM; --resume continues", debug, 143)
+        return _fail(who + "stopped by SIGTERM; --resume continues", debug, 143)
+    except LostProcessError as error:
+        return _fail(who + str(error), debug, EXIT_INTERNAL)
     except MemoryError:
         return _fail(
-            "out of memory: use a smaller --batch-size, fewer --threads or a smaller system", debug, EXIT_INTERNAL
-        )
+            who + "out of memory: use a smaller --batch-size, fewer --threads or a smaller system",
+            debug, EXIT_INTERNAL,
+        )  # fmt: skip
     except Exception as error:  # noqa: BLE001  (the last resort: say it in one line, show the traceback on request)
-        line = f"internal error: {type(error).__name__}: {error}".replace("\n", " ")
+        line = f"{who}internal error: {type(error).__name__}: {error}".replace("\n", " ")
         return _fail(line + ("" if debug else " (--debug shows the traceback)"), debug, EXIT_INTERNAL)
     finally:
         signal.signal(signal.SIGTERM, previous)

@@ -6,11 +6,12 @@ import json
 import logging
 import os
 import platform
+import re
 import resource
-import shutil
+import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -18,10 +19,14 @@ from types import TracebackType
 from typing import Any
 
 from .._version import __version__
+from ..core.distributed import ALONE, Place, default_threads
 from ..core.errors import InputError
 from ..core.io.atomic import atomic_text
-from ..core.progress import Progress
+from ..core.progress import Progress, silent
 from ..options import Options
+from .crew import Crew
+from .output import CLAIM_NAME, RECORD_NAME, OutputFolder
+from .progress import ProgressBar, ProgressLines
 
 log = logging.getLogger("continuousflex_dl")
 
@@ -37,7 +42,6 @@ _RECORDED_PACKAGES = (
     "pydantic",
     "h5py",
 )
-RECORD_NAME = "run.json"
 
 
 class Run:
@@ -49,15 +53,21 @@ class Run:
         Name of the command.
     options
         Validated options; those named ``output``, ``resume`` and ``overwrite`` govern the output directory.
+    place
+        Which of the processes of the run this one is. Only the one that leads speaks, prepares the output directory and
+        writes the record.
     """
 
-    def __init__(self, command: str, options: Options):
+    def __init__(self, command: str, options: Options, place: Place = ALONE):
         self.command = command
         self.options = options
+        self.place = place
+        self.crew: Crew | None = None
+        self._folder: OutputFolder | None = None
+        self._clear: list[Callable[[], None]] = []
         output = getattr(options, "output", None)
         self.output: Path | None = Path(output).absolute() if output else None
         self._is_file = options.output_is_file
-        self._created = False
         self.results: dict[str, Any] = {}
         self.stages: list[dict[str, Any]] = []
         self.inputs: dict[str, int] = {}
@@ -65,40 +75,43 @@ class Run:
 
     def __enter__(self) -> Run:
         threads = getattr(self.options, "threads", 0)
-        if self.output is not None:
-            self._prepare_file(self.output) if self._is_file else self._prepare_output(self.output)
         self._start = time.perf_counter()
         self._start_cpu = time.process_time()
-        self.threads = threads if threads > 0 else len(os.sched_getaffinity(0))
+        if self.output is not None:
+            self._prepare_file(self.output) if self._is_file else self._prepare_output(self.output)
+        self.threads = threads if threads > 0 else default_threads(self.place, os.environ)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            if not self._found_complete():
-                self._write_record()
-        elif self.output is not None and self._created and self.output.is_dir() and not any(self.output.iterdir()):
-            self.output.rmdir()  # a refused run leaves no empty directory behind
+        try:
+            if kind is None and self.place.leads:
+                if not self._found_complete():
+                    self._write_record()
+                for clear in self._clear:
+                    clear()
+        finally:
+            if self.crew is not None:
+                reason = "" if error is None else str(error) or type(error).__name__
+                self.crew.close("ended" if kind is None else "failed", reason, **self.usage())
+            if self._folder is not None:
+                self._folder.close()
 
     def _prepare_output(self, output: Path) -> None:
-        self._created = not output.exists()
-        if output.exists() and not output.is_dir():
-            raise InputError(f"{output}: is a file, expected a directory; give another --output")
-        if output.is_dir() and any(output.iterdir()):
-            if getattr(self.options, "overwrite", False):
-                if not (output / RECORD_NAME).exists() and not (output / ".cflex").exists():
-                    raise InputError(
-                        f"{output}: was not written by cflex, so --overwrite does not empty it; "
-                        "remove it yourself or give another --output"
-                    )
-                for entry in output.iterdir():
-                    shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-            elif not getattr(self.options, "resume", False):
-                raise InputError(
-                    f"{output}: is not empty; give --resume to continue, --overwrite to replace, or another --output"
-                )
-        output.mkdir(parents=True, exist_ok=True)
+        wanted = {name: getattr(self.options, name, False) for name in ("overwrite", "resume")}
+        folder = OutputFolder(output, **wanted)
+        if self.place.leads:
+            folder.open()
+            self._folder = folder
+        if not self.place.alone:
+            crew = Crew(self.place, output)
+            try:
+                crew.lead() if self.place.leads else crew.join(folder.refuse, wanted["resume"])
+            except BaseException:
+                folder.close()
+                raise
+            self.crew = crew
 
     def _prepare_file(self, output: Path) -> None:
         if output.is_dir():
@@ -124,7 +137,7 @@ class Run:
 
     def claim_output(self) -> None:
         """Mark the output directory as ours before long work starts (then a later --overwrite may empty it)."""
-        atomic_text(self.path(".cflex"), self.command + "\n")
+        atomic_text(self.path(CLAIM_NAME), self.command + "\n")
 
     def add_input(self, path: str | os.PathLike[str]) -> None:
         """Note an input file and its size for the record."""
@@ -134,9 +147,14 @@ class Run:
         """Add result figures to the record."""
         self.results.update(figures)
 
+    def when_recorded(self, clear: Callable[[], None]) -> None:
+        """Call this when the record is written: what a run needs to be resumed must not go before."""
+        self._clear.append(clear)
+
     def say(self, message: str) -> None:
         """Tell the user something that matters (stderr; stdout holds results and tables)."""
-        print(f"cflex: {message}", file=sys.stderr, flush=True)
+        if self.place.leads:
+            print(f"cflex: {message}", file=sys.stderr, flush=True)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -154,11 +172,25 @@ class Run:
     @contextmanager
     def progress(self, label: str, unit: str = "it") -> Iterator[Progress]:
         """Give a callable ``(done, total)`` that draws a bar on a terminal and plain lines elsewhere."""
-        reporter = _Bar(label, unit) if sys.stderr.isatty() else _Lines(label, unit)
+        if not self.place.leads:
+            yield silent
+            return
+        reporter = ProgressBar(label, unit) if sys.stderr.isatty() else ProgressLines(label, unit)
         try:
             yield reporter
         finally:
             reporter.close()
+
+    def usage(self) -> dict[str, Any]:
+        """What this process has used so far."""
+        return {
+            "rank": self.place.rank,
+            "host": socket.gethostname(),
+            "device": self.device,
+            "threads": self.threads,
+            "cpu_s": round(time.process_time() - self._start_cpu, 3),
+            "peak_memory_mb": _peak_memory_mb(),
+        }
 
     def _found_complete(self) -> bool:
         """Whether a resumed run had nothing left to do: the record of the run that did it then stays."""
@@ -178,11 +210,37 @@ class Run:
             "stages": self.stages,
             "wall_s": round(time.perf_counter() - self._start, 3),
             "cpu_s": round(time.process_time() - self._start_cpu, 3),
-            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+            "peak_memory_mb": _peak_memory_mb(),
+            **self._all_processes(),
             "results": self.results,
         }
         if self.record_path is not None:
             atomic_text(self.record_path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def _all_processes(self) -> dict[str, Any]:
+        """What all processes of the run have used: each, the sum of the CPU times and the highest memory of one."""
+        if self.crew is None:
+            return {}
+        each = [self.usage()]
+        for rank, sign, ended in self.crew.others():
+            each.append({"rank": rank, **(sign.figures if sign is not None else {})})
+            if ended != "ended":
+                each[-1]["lost"] = ended
+        return {
+            "launcher": self.place.launcher,
+            "processes": each,
+            "cpu_s": round(sum(figures.get("cpu_s", 0.0) for figures in each), 3),
+            "peak_memory_mb": max(figures.get("peak_memory_mb", 0.0) for figures in each),
+        }
+
+
+def _peak_memory_mb() -> float:
+    """Highest memory of this process; the resource usage counts that of the program which started it as well."""
+    try:
+        found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    except OSError:
+        found = None
+    return round((int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024, 1)
 
 
 def _versions() -> dict[str, str]:
@@ -193,45 +251,3 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-class _Bar:
-    """tqdm bar on a terminal."""
-
-    def __init__(self, label: str, unit: str):
-        self._label, self._unit = label, unit
-        self._bar: Any = None
-
-    def __call__(self, done: int, total: int) -> None:
-        from tqdm import tqdm
-
-        if self._bar is None:
-            self._bar = tqdm(total=total, desc=self._label, unit=self._unit, file=sys.stderr)
-        self._bar.update(done - self._bar.n)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
-class _Lines:
-    """A plain line now and then, for log files."""
-
-    def __init__(self, label: str, unit: str):
-        self._label, self._unit = label, unit
-        self._last = self._start = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if done < total and now - self._last < 10:
-            return
-        self._last = now
-        left = (now - self._start) * (total - done) / max(done, 1)
-        print(
-            f"cflex: {self._label}: {done}/{total} {self._unit}, {now - self._start:.0f} s, {left:.0f} s left",
-            file=sys.stderr,
-            flush=True,
-        )
-
-    def close(self) -> None:
-        """Nothing to close."""

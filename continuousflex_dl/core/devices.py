@@ -7,8 +7,16 @@ import torch
 from .errors import InputError
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str, local_rank: int = 0) -> torch.device:
     """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device.
+
+    Parameters
+    ----------
+    name
+        What the user asked for.
+    local_rank
+        Number of this process among those of the same run on this computer: ``auto`` and ``cuda`` share the GPUs that
+        are visible among them.
 
     Raises
     ------
@@ -19,8 +27,8 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cpu")
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return torch.device("cuda", 0) if available else torch.device("cpu")
-    index = int(name.partition(":")[2] or 0)
+        return torch.device("cuda", local_rank % available) if available else torch.device("cpu")
+    index = int(name.partition(":")[2]) if ":" in name else local_rank % max(available, 1)
     if index >= available:
         raise InputError(
             f"--device {name}: this machine has {available} usable CUDA device(s); "

@@ -94,6 +94,13 @@ class HemnmaOptions(CommonOptions):
         label="Calibrate on the images",
         advanced=True,
     )
+    calibration: str | None = option(
+        None,
+        help="Take what an earlier run has measured (calibration.json in its output directory) instead of measuring it on these images; for particles of the same data set that come in portions.",
+        metavar="FILE",
+        label="Calibration of an earlier run",
+        advanced=True,
+    )
     learn_prior: bool = option(
         True,
         help="Learn the distribution of the amplitudes from some of the particles, and use it for all (empirical Bayes). Without it each particle stands alone.",

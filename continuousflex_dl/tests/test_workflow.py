@@ -71,6 +71,12 @@ class TestWorkflow(BaseTest):
             CflexProtHEMNMA, inputParticles=self.simulate.outputParticles, inputModes=self.nma.outputModes, **values
         )
 
+    @staticmethod
+    def finishedBlocks(folder: str) -> int:
+        """Bytes of finished blocks."""
+        names = [name for name in (os.listdir(folder) if os.path.isdir(folder) else []) if name.endswith(".blocks")]
+        return sum(os.path.getsize(os.path.join(folder, name)) for name in names)
+
     def test_modes(self):
         modes = self.nma.outputModes
         self.assertSetSize(modes, 6)
@@ -184,10 +190,7 @@ class TestWorkflow(BaseTest):
         self.proj.launchProtocol(killed, wait=False)
         blocks = killed._getExtraPath("hemnma", "blocks")
         deadline = time.time() + 120
-        while time.time() < deadline:
-            done = [name for name in (os.listdir(blocks) if os.path.isdir(blocks) else []) if name.startswith("block_")]
-            if done:
-                break
+        while time.time() < deadline and not self.finishedBlocks(blocks):
             time.sleep(0.05)
         self.proj._updateProtocol(killed)
         process = psutil.Process(killed.getPid())
@@ -199,8 +202,7 @@ class TestWorkflow(BaseTest):
         assert not os.path.exists(result), "the run ended before it could be killed"
         self.proj._updateProtocol(killed, checkPid=True)
         assert killed.isFailed()
-        done = [name for name in os.listdir(blocks) if name.startswith("block_")]
-        assert 0 < len(done) < N_PARTICLES // FAST["batchSize"]
+        assert self.finishedBlocks(blocks)
         killed.runMode.set(MODE_RESUME)
         self.launchProtocol(killed)
         with open(killed.getStdoutLog()) as log:

@@ -1,5 +1,6 @@
 """A run that is killed and continued, run on other threads or repeated from its record gives the same bytes."""
 
+import contextlib
 import json
 import os
 import signal
@@ -8,6 +9,8 @@ import sys
 import time
 
 import pytest
+
+from continuousflex_dl.core.io.block_files import records
 
 # the smaller the blocks, the longer the run is between its first and its last
 SETTINGS = ["--use", "7,8", "--angular-step", "30", "--hypotheses", "8", "--batch-size", "1"]
@@ -41,8 +44,13 @@ def result(output):
     return (output / "particles.star").read_bytes()
 
 
+def block_files(output):
+    return sorted((output / "blocks").glob("*.blocks"))
+
+
 def blocks(output):
-    return sorted((output / "blocks").glob("block_*.npz"))
+    """Finished blocks, each with the file that it is in."""
+    return [(path, record) for path in block_files(output) for record in records(path, skip_damaged=True)]
 
 
 def interrupted(arguments, output, number):
@@ -65,29 +73,30 @@ def test_killed_run_continues_to_the_same_bytes(arguments, uninterrupted, cflex,
     code, _ = interrupted(arguments, output, signal.SIGKILL)
     assert code == -signal.SIGKILL
     assert not (output / "run.json").exists()
-    done = {path: path.stat().st_mtime_ns for path in blocks(output)}
+    done = {record.block for _, record in blocks(output)}
     assert len(done) < 24
+    old, again = block_files(output), set()
     resumed = process([*arguments, "-o", str(output), "--threads", "1", "--resume"])
-    kept = set()
     while resumed.poll() is None:  # finished blocks are used, not made again
-        for path, stamp in done.items():
-            try:
-                assert path.stat().st_mtime_ns == stamp
-            except FileNotFoundError:
-                continue
-            kept.add(path)
+        for path in set(block_files(output)) - set(old):
+            with contextlib.suppress(FileNotFoundError):
+                again |= {record.block for record in records(path, skip_damaged=False)}
         time.sleep(0.01)
     assert resumed.wait() == 0, resumed.stderr.read()
-    assert kept == set(done)
+    assert again
+    assert not again & done
     assert result(output) == uninterrupted
     assert not (output / "blocks").exists()
-    assert sorted(os.listdir(output)) == [".cflex", "particles.star", "run.json"]
+    assert sorted(os.listdir(output)) == [".cflex", "calibration.json", "particles.star", "run.json"]
 
 
 def test_damaged_block_is_made_again(arguments, uninterrupted, cflex, tmp_path):
     output = tmp_path / "out"
     interrupted(arguments, output, signal.SIGKILL)
-    blocks(output)[0].write_bytes(b"half a block")
+    path, record = blocks(output)[0]
+    data = bytearray(path.read_bytes())
+    data[record.begin + record.length // 2] ^= 1
+    path.write_bytes(data)
     assert cflex(*arguments, "-o", output, "--threads", "1", "--resume").code == 0
     assert result(output) == uninterrupted
 
@@ -120,12 +129,12 @@ def test_threads_change_nothing(arguments, uninterrupted, cflex, tmp_path):
 def test_resume_with_other_options_is_refused(arguments, tiny, cflex, refused, tmp_path):
     output = tmp_path / "out"
     interrupted(arguments, output, signal.SIGKILL)
-    before = [(path, path.stat().st_mtime_ns) for path in blocks(output)]
+    before = [(path, path.stat().st_mtime_ns) for path in block_files(output)]
     for change in (["--angular-step", "20"], ["--use", "7"], ["--batch-size", "2"], ["--seed", "3"], ["--ctf", "none"]):
         line = refused(*arguments, *change, "-o", output, "--resume")
         assert "--resume" in line
         assert {"--batch-size": "size"}.get(change[0], change[0].strip("-").replace("-", "_")) in line
-    assert [(path, path.stat().st_mtime_ns) for path in blocks(output)] == before
+    assert [(path, path.stat().st_mtime_ns) for path in block_files(output)] == before
     assert not (output / "particles.star").exists()
 
 

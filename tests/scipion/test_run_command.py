@@ -39,7 +39,7 @@ def run(protocol, **changes):
 def half_done(tmp_path):
     blocks = tmp_path / "run" / "extra" / "hemnma" / "blocks"
     blocks.mkdir(parents=True)
-    (blocks / "block_0000000.npz").write_bytes(b"x")
+    (blocks / "00000-000.blocks").write_bytes(b"x")
     return blocks
 
 
@@ -56,7 +56,7 @@ def test_same_step_again_resumes(protocol, tmp_path):
     run(protocol)
     blocks = half_done(tmp_path)
     assert "--resume" in run(protocol)
-    assert (blocks / "block_0000000.npz").exists()
+    assert (blocks / "00000-000.blocks").exists()
 
 
 def test_more_threads_resume_too(protocol, tmp_path):

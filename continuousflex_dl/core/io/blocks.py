@@ -1,32 +1,37 @@
 """Work cut in fixed blocks of particle index, each saved as soon as it is done.
 
-Whatever the number of threads, shards or restarts, a block holds the same particles and so the same result: the files
-of a resumed run are those of an uninterrupted one, byte for byte.
+Whatever the number of threads, processes or restarts, a block holds the same particles and so the same result: the
+files of a resumed run are those of an uninterrupted one, byte for byte.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..progress import Progress, silent
-from .atomic import atomic_path, atomic_text
+from .atomic import atomic_text
+from .block_files import SUFFIX, Arrays, BlockFile, Record, decode, records
+from .open_files import OpenFiles
 
-Arrays = dict[str, NDArray[Any]]
+logger = logging.getLogger(__name__)
 
 
 class BlockStore:
     """A folder of finished blocks, tied to the settings that they were made with.
+
+    Several processes may save blocks in one folder at the same time; each sees what the others have saved when it calls
+    `refresh`. The same block saved twice is no harm: it holds the same.
 
     Parameters
     ----------
@@ -36,10 +41,12 @@ class BlockStore:
         Number of items and items per block.
     fingerprint
         Everything that changes the result. A store made with another one is refused.
+    owner
+        Number of this process among those of the run.
     """
 
-    def __init__(self, folder: Path, total: int, size: int, fingerprint: dict[str, Any]) -> None:
-        self.folder, self.total, self.size = folder, total, size
+    def __init__(self, folder: Path, total: int, size: int, fingerprint: dict[str, Any], owner: int = 0) -> None:
+        self.folder, self.total, self.size, self._owner = folder, total, size, owner
         folder.mkdir(parents=True, exist_ok=True)
         record = folder / "settings.json"
         text = json.dumps({"total": total, "size": size, **fingerprint}, sort_keys=True, indent=1)
@@ -47,6 +54,13 @@ class BlockStore:
             _check_same(record, text)
         else:
             atomic_text(record, text)
+        self._files: list[Path] = []
+        self._read_to: list[int] = []  # byte of each file up to which its records are known
+        self._place = np.full((len(self), 3), -1, dtype=np.int64)  # file, first byte and length of each block
+        self._open = OpenFiles()
+        self._own: BlockFile | None = None
+        self._lock = Lock()
+        self.refresh(skip_damaged=True)
 
     def __len__(self) -> int:
         return -(-self.total // self.size)
@@ -55,31 +69,93 @@ class BlockStore:
         """First item of a block, and the first one after it."""
         return block * self.size, min(self.total, (block + 1) * self.size)
 
-    def _path(self, block: int) -> Path:
-        return self.folder / f"block_{block:07d}.npz"
+    def refresh(self, *, skip_damaged: bool = False) -> None:
+        """Take note of blocks that other processes have saved.
 
-    def load(self, block: int) -> Arrays | None:
-        """A finished block, or None where it is not done (or was damaged, and must be done again)."""
-        path = self._path(block)
-        if not path.exists():
-            return None
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}
-        except (ValueError, OSError, zipfile.BadZipFile, EOFError):
-            path.unlink()
-            return None
+        Parameters
+        ----------
+        skip_damaged
+            Look behind damaged blocks as well; for files that nobody is writing to.
+        """
+        for path in sorted(self.folder.glob("*" + SUFFIX)):
+            if self._own is not None and path == self._own.path:
+                continue
+            if path not in self._files:
+                self._files.append(path)
+                self._read_to.append(0)
+            number = self._files.index(path)
+            damaged = []
+            for record in records(path, self._read_to[number], skip_damaged=skip_damaged):
+                damaged += [self._read_to[number]] if record.head > self._read_to[number] else []
+                self._note(number, record)
+            if skip_damaged and self._read_to[number] < path.stat().st_size:
+                damaged.append(self._read_to[number])
+            if damaged:
+                logger.warning(
+                    "%s: an unfinished or damaged block at byte %d; what is missing is done again", path, damaged[0]
+                )
+
+    def missing(self, blocks: Sequence[int] | None = None) -> list[int]:
+        """Those of the blocks (by default all) that nobody has saved."""
+        chosen = np.arange(len(self)) if blocks is None else np.asarray(blocks, dtype=np.int64)
+        return chosen[self._place[chosen, 0] < 0].tolist()
+
+    def load(self, block: int) -> Arrays:
+        """A finished block.
+
+        Raises
+        ------
+        InputError
+            If it is missing.
+        """
+        number, begin, length = self._place[block].tolist()
+        if number < 0:
+            raise InputError(
+                f"{self.folder}: block {block} is missing ({len(self.missing())} in all); run again with --resume"
+            )
+        data = bytearray(self._open(self._files[number]).read(length, begin))
+        if len(data) < length:
+            raise OSError(f"{self._files[number]}: ends before block {block}, which was there a moment ago")
+        return decode(data)
 
     def save(self, block: int, arrays: Arrays) -> None:
         """Keep a block, complete or not at all."""
-        with atomic_path(self._path(block)) as temporary:
-            np.savez(temporary, **arrays)
+        with self._lock:
+            if self._own is None:
+                self._own = BlockFile(self.folder, self._owner)
+                self._files.append(self._own.path)
+                self._read_to.append(0)
+            self._note(self._files.index(self._own.path), self._own.append(block, arrays))
 
-    def run(self, work: Callable[[int, int], Arrays], *, threads: int = 1, progress: Progress = silent) -> None:
-        """Call ``work(first, last)`` for every block that is not done, on several threads."""
-        open_blocks = [block for block in range(len(self)) if self.load(block) is None]
-        done = self.total - sum(self.range(block)[1] - self.range(block)[0] for block in open_blocks)
-        progress(done, self.total)
+    def run(
+        self,
+        work: Callable[[int, int], Arrays],
+        *,
+        threads: int = 1,
+        progress: Progress = silent,
+        blocks: Sequence[int] | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Call ``work(first, last)`` for every block that is not done, on several threads.
+
+        Parameters
+        ----------
+        work
+            Gives the arrays of the items from `first` up to but not including `last`.
+        threads
+            That work side by side.
+        progress
+            Told of finished items, those of earlier runs included.
+        blocks
+            Only these; by default all.
+        check
+            Called twice a second; what it raises ends the work after the blocks in hand.
+        """
+        chosen = list(range(len(self))) if blocks is None else list(blocks)
+        open_blocks = self.missing(chosen)
+        total = self.items(chosen)
+        done = total - self.items(open_blocks)
+        progress(done, total)
 
         def one(block: int) -> int:
             first, last = self.range(block)
@@ -96,31 +172,46 @@ class BlockStore:
                 finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in finished:
                     done += future.result()
-                    progress(done, self.total)
+                    progress(done, total)
                     pending.update(pool.submit(one, block) for block in islice(queue, 1))
+                check()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            if self._own is not None:
+                self._own.sync()
 
-    def collect(self) -> Arrays:
-        """All blocks as one set of arrays, in the order of the items.
+    def portions(self, items: int = 1) -> Iterator[tuple[int, int, Arrays]]:
+        """Finished blocks in order, as many at a time as hold `items` items: first item, last (exclusive), arrays.
+
+        Only one portion is in memory at a time, so that the blocks can be gone through as often as needed.
 
         Raises
         ------
         InputError
             If a block is missing.
         """
-        blocks = [self.load(block) for block in range(len(self))]
-        missing = [number for number, block in enumerate(blocks) if block is None]
-        if missing:
-            raise InputError(
-                f"{self.folder}: block {missing[0]} is missing ({len(missing)} in all); run again with --resume"
-            )
-        present = [block for block in blocks if block is not None]
-        return {key: np.concatenate([block[key] for block in present]) for key in present[0]}
+        step = max(1, -(-items // self.size))
+        for first in range(0, len(self), step):
+            numbers = range(first, min(first + step, len(self)))
+            parts = [self.load(number) for number in numbers]
+            arrays = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+            yield self.range(numbers[0])[0], self.range(numbers[-1])[1], arrays
 
     def remove(self) -> None:
         """Delete the folder."""
+        if self._own is not None:
+            self._own.close()
+            self._own = None
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def items(self, blocks: Sequence[int]) -> int:
+        """Number of items in these blocks."""
+        return sum(last - first for first, last in map(self.range, blocks))
+
+    def _note(self, number: int, record: Record) -> None:
+        self._read_to[number] = record.end
+        if record.block < len(self) and self._place[record.block, 0] < 0:
+            self._place[record.block] = number, record.begin, record.length
 
 
 def _check_same(record: Path, text: str) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from continuousflex_dl.core.errors import InputError
 from continuousflex_dl.core.io.atomic import atomic_path
+from continuousflex_dl.core.io.open_files import OpenFile
 
 MRC_SUFFIXES = (".mrc", ".mrcs", ".map", ".st", ".rec", ".ali", ".ccp4")
 _HEADER_BYTES = 1024
@@ -100,25 +101,6 @@ class MrcHeader:
                 f"{where}: asks for image {index + 1}, but {self.path} is cut off: {self.stored} of "
                 f"{self.sections} images are there; copy it again"
             )
-
-
-class OpenFile:
-    """A file that several threads read at once; it is closed when nobody holds it any more."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
-
-    def read(self, size: int, offset: int) -> bytes:
-        """Give `size` bytes from `offset` on; fewer where the file ends before."""
-        pieces = []
-        while size > 0 and (piece := os.pread(self._descriptor, size, offset)):
-            pieces.append(piece)
-            size, offset = size - len(piece), offset + len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def is_mrc(path: str | os.PathLike[str]) -> bool:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from threading import Lock
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from continuousflex_dl.core.errors import InputError, NonFiniteError
 from continuousflex_dl.core.io import mrc, xmipp
+from continuousflex_dl.core.io.open_files import OpenFiles
 from continuousflex_dl.core.io.particle_table import ParticleTable
-
-_OPEN_FILES = 64  # kept open; re-opening a file for every image costs 30 % of a training epoch
 
 
 class ImageStack:
@@ -37,20 +32,13 @@ class ImageStack:
 
     def __init__(self, table: ParticleTable) -> None:
         self.table = table
-        self._files: OrderedDict[int, mrc.OpenFile] = OrderedDict()
-        self._lock = Lock()
+        self._files = OpenFiles()  # re-opening a file for every image costs 30 % of a training epoch
         self._headers: dict[int, mrc.MrcHeader] = {}
         self._signs = table.sign
         self.box = self._check()
 
     def __len__(self) -> int:
         return len(self.table)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_files", "_lock")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _files=OrderedDict(), _lock=Lock())
 
     def read(self, indices: ArrayLike) -> NDArray[np.float32]:
         """Read images.
@@ -76,7 +64,7 @@ class ImageStack:
         for number in np.unique(stacks).tolist():
             places = np.flatnonzero(stacks == number)
             if number in self._headers:
-                images[places] = self._headers[number].read(sections[places], self._file(number))
+                images[places] = self._headers[number].read(sections[places], self._files(locations.stacks[number]))
             else:
                 for place in places.tolist():
                     images[place] = self._read_with_xmipp(int(wanted[place]))
@@ -120,15 +108,6 @@ class ImageStack:
                 "name an image as N@file"
             )
         return header.ny, header.nx
-
-    def _file(self, number: int) -> mrc.OpenFile:
-        with self._lock:
-            if number not in self._files:
-                self._files[number] = mrc.OpenFile(self._headers[number].path)
-                if len(self._files) > _OPEN_FILES:
-                    self._files.popitem(last=False)
-            self._files.move_to_end(number)
-            return self._files[number]
 
     def _read_with_xmipp(self, row: int) -> NDArray[np.float32]:
         locations, path = self.table.locations, self.table.stack_path[row]

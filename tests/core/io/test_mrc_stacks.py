@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from continuousflex_dl.core.errors import InputError
-from continuousflex_dl.core.io.mrc import OpenFile, read_header, write_stack
+from continuousflex_dl.core.io.mrc import read_header, write_stack
+from continuousflex_dl.core.io.open_files import OpenFile
 
 
 def sections(path, indices=None):
