@@ -21,6 +21,7 @@ setup(
     install_requires=[
         "numpy>=1.24",  # arrays; Scipion pins 1.26
         "scipy>=1.10",  # neighbour search, linear algebra of elastic networks
+        "threadpoolctl>=3.1",  # one thread in linear algebra where the bits of a result must not depend on their number
         "torch>=2.4,<3",  # projection, derivatives, networks, GPUs
         "gemmi>=0.6.5",  # PDB and mmCIF
         "mrcfile>=1.4",  # MRC maps and stacks, memory-mapped

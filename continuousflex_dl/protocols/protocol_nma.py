@@ -33,7 +33,7 @@ class CflexProtNMA(CflexProtocol):
     _devStatus = BETA
     _possibleOutputs = CflexNMAOutputs
     COMMAND = "nma"
-    INPUTS = ("structure", "pixel_size", "seed")
+    INPUTS = ("structure", "target", "pixel_size", "seed")
     USES_GPU = False
 
     def _defineParams(self, form):
@@ -46,6 +46,15 @@ class CflexProtNMA(CflexProtocol):
             label="Input structure",
             help="Atomic structure, or pseudoatoms made from a map.",
         )
+        form.addParam(
+            "targetStructure",
+            params.PointerParam,
+            pointerClass="AtomStruct",
+            allowsNull=True,
+            label="Target structure",
+            help="Another conformation of the same molecule, if there is one: a table says how well each mode, and the "
+            "modes together, describe the way there.\n\nCommand line: --target",
+        )
         self._addOptions(form, "n_modes", "representation", "cutoff", "cutoff_percentile", "model", "sigma")
         self._addOptions(form, "block_size", "collectivity_threshold")
         self._addOtherOptions(form)
@@ -54,14 +63,18 @@ class CflexProtNMA(CflexProtocol):
     # ---------------------------------------------------------------- steps
 
     def _insertAllSteps(self):
-        structure = self.inputStructure.get()
+        structure, target = self.inputStructure.get(), self.targetStructure.get()
+        targetFile = None if target is None else target.getFileName()
         self._insertFunctionStep(
-            self.runStep, structure.getObjId(), structure.getFileName(), self._formValues(), needsGPU=False
+            self.runStep, structure.getObjId(), structure.getFileName(), targetFile, self._formValues(), needsGPU=False
         )
         self._insertFunctionStep(self.createOutputStep, needsGPU=False)
 
-    def runStep(self, _structureId, structureFile, values):
-        self._runCommand({"structure": structureFile}, values)
+    def runStep(self, _structureId, structureFile, targetFile, values):
+        inputs = {"structure": structureFile}
+        if targetFile is not None:
+            inputs["target"] = targetFile
+        self._runCommand(inputs, values)
         return [self._resultPath(MODES_FILE), self._resultPath(REFERENCE_FILE)]
 
     def createOutputStep(self):
@@ -86,9 +99,10 @@ class CflexProtNMA(CflexProtocol):
 
     def _validate(self):
         errors = self._optionErrors()
-        structure = self.inputStructure.get()
-        if structure is not None and not os.path.exists(structure.getFileName() or ""):
-            errors.append(f"The file of the input structure is not there: {structure.getFileName()}")
+        for name, pointer in (("input", self.inputStructure), ("target", self.targetStructure)):
+            structure = pointer.get()
+            if structure is not None and not os.path.exists(structure.getFileName() or ""):
+                errors.append(f"The file of the {name} structure is not there: {structure.getFileName()}")
         return errors
 
     def _warnings(self):
@@ -105,10 +119,22 @@ class CflexProtNMA(CflexProtocol):
             return ["The modes are not computed yet."]
         stored = read_modes_file(self._resultPath(MODES_FILE))
         enabled = int((stored.collectivity >= self.collectivityThreshold.get()).sum())
+        figures = self._figures()
+        comparisons = []
+        if figures.get("b_factor_correlation") is not None:
+            comparisons.append(
+                f"Correlation of the predicted fluctuations with the B factors: {figures['b_factor_correlation']:.2f}."
+            )
+        if figures.get("cumulative_overlap"):
+            comparisons.append(
+                f"The target is {figures['target_rmsd_angst']:.2f} Å away (RMSD); all modes together leave "
+                f"{figures['rmsd_left_angst'][-1]:.2f} Å, the best one has an overlap of {max(figures['overlap']):.2f}."
+            )
         return [
             f"Modes {stored.indices[0]} to {stored.indices[-1]} of {stored.vectors.shape[1]} (pseudo)atoms.",
             f"*{enabled}* of {len(stored.indices)} modes reach the collectivity threshold "
             f"{self.collectivityThreshold.get():g}; the others are disabled.",
+            *comparisons,
         ]
 
     def _methods(self):

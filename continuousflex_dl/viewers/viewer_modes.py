@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import os
+
 import numpy as np
 import pyworkflow.protocol.params as params
 from pwem.objects import SetOfNormalModes
@@ -9,10 +12,11 @@ from pyworkflow.viewer import DESKTOP_TKINTER, ProtocolViewer, Viewer
 
 from ..convert import ConversionError, read_modes
 from ..protocols import CflexProtNMA
-from . import plots
+from . import plots, plots_modes
 from .windows import FigureView
 
 QUANTITIES = ("collectivity", "eigenvalue", "score")
+OVERLAP, FLUCTUATIONS = "overlap.csv", "fluctuations.csv"
 
 
 def mode_figure(modes: SetOfNormalModes, quantity: str, threshold: float | None = None):
@@ -35,6 +39,43 @@ def profile_figure(modes: SetOfNormalModes, number: int):
     if number not in found:
         raise ConversionError(f"The set has no mode {number}; it has {', '.join(map(str, found))}")
     return plots.displacement_profile(np.loadtxt(found[number], ndmin=2), number)
+
+
+def overlap_figure(path: str):
+    """Overlap of the modes with the target, from the table of a run."""
+    columns = read_table(path, "There is no comparison: the run had no target structure.")
+    names = ("mode", "overlap", "cumulative_overlap", "rmsd_left_angst")
+    return plots_modes.overlap_bars(*(columns[name] for name in names))
+
+
+def fluctuation_figure(path: str):
+    """B factors predicted by the modes beside those of the file, from the table of a run."""
+    columns = read_table(path, "There are no fluctuations; run the protocol again.")
+    if not np.isfinite(columns["b_predicted"]).all():
+        raise ConversionError("The structure has no B factors to compare with.")
+    return plots_modes.fluctuation_profile(columns["b_predicted"], columns["b_in_file"])
+
+
+def read_table(path: str, absent: str) -> dict[str, np.ndarray]:
+    """Columns of a CSV table; NaN where there is no number.
+
+    Raises
+    ------
+    ConversionError
+        With the text `absent` if the file is not there.
+    """
+    if not os.path.exists(path):
+        raise ConversionError(absent)
+
+    def number(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            return np.nan
+
+    with open(path, newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    return {name: np.array([number(row[name]) for row in rows]) for name in (rows[0] if rows else ())}
 
 
 class CflexModesViewer(Viewer):
@@ -66,9 +107,22 @@ class CflexNMAViewer(ProtocolViewer):
         form.addParam("displayModes", params.LabelParam, label="Plot it for all modes")
         form.addParam("modeNumber", params.IntParam, default=7, label="Mode number")
         form.addParam("displayProfile", params.LabelParam, label="Plot the displacement of every atom")
+        form.addParam("displayOverlap", params.LabelParam, label="Plot the overlap with the target structure")
+        form.addParam("displayFluctuations", params.LabelParam, label="Plot the fluctuations and the B factors")
 
     def _getVisualizeDict(self):
-        return {"displayModes": self._showModes, "displayProfile": self._showProfile}
+        return {
+            "displayModes": self._showModes,
+            "displayProfile": self._showProfile,
+            "displayOverlap": lambda _: self._showTable(overlap_figure, OVERLAP, "Overlap"),
+            "displayFluctuations": lambda _: self._showTable(fluctuation_figure, FLUCTUATIONS, "Fluctuations"),
+        }
+
+    def _showTable(self, make, name, title):
+        try:
+            return [FigureView(make(self.protocol._resultPath(name)), title)]
+        except ConversionError as error:
+            return [self.errorMessage(str(error))]
 
     def _showModes(self, paramName=None):
         modes = getattr(self.protocol, "outputModes", None)

@@ -17,7 +17,9 @@ def nma(*arguments):
 def test_files_table_and_record(shared_data, tmp_path, capsys):
     output = tmp_path / "nma"
     assert nma(shared_data / "particles/hemnma_reference/4akeA.pdb", "-o", output) == 0
-    assert sorted(path.name for path in output.iterdir()) == ["modes.nmd", "modes.npz", "reference.cif", "run.json"]
+    assert sorted(path.name for path in output.iterdir()) == [
+        "fluctuations.csv", "modes.nmd", "modes.npz", "reference.cif", "run.json",
+    ]  # fmt: skip
     out, err = capsys.readouterr()
     rows = [line.split() for line in out.splitlines()]
     assert rows[0] == ["mode", "eigenvalue", "collectivity", "score", "recommended"]

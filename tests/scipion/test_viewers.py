@@ -14,7 +14,7 @@ from continuousflex_dl.convert import ConversionError, set_amplitudes
 from continuousflex_dl.viewers import plots
 from continuousflex_dl.viewers.data import amplitude_values, space_values
 from continuousflex_dl.viewers.viewer_amplitudes import chosen, scatter_figure
-from continuousflex_dl.viewers.viewer_modes import mode_figure, profile_figure
+from continuousflex_dl.viewers.viewer_modes import fluctuation_figure, mode_figure, overlap_figure, profile_figure
 from continuousflex_dl.wizards.mode_selection import mode_rows
 
 
@@ -119,6 +119,26 @@ def test_bars_and_profile(modes):
         profile_figure(modes, 12)
     with pytest.raises(ConversionError, match="no eigenvalue"):
         mode_figure(modes, "eigenvalue")
+
+
+def test_tables_of_a_run(tmp_path):
+    table = "mode,overlap,cumulative_overlap,amplitude_angst,rmsd_left_angst\n7,0.8,0.8,83,4.29\n8,0.28,0.85,-29,3.81\n"
+    (tmp_path / "overlap.csv").write_text(table)
+    figure = overlap_figure(str(tmp_path / "overlap.csv"))
+    draw(figure)
+    assert [patch.get_height() for patch in figure.axes[0].patches] == pytest.approx([0.8, 0.28])
+    assert "3.81" in figure.axes[0].get_title()
+    with pytest.raises(ConversionError, match="no target"):
+        overlap_figure(str(tmp_path / "absent.csv"))
+    rows = [f"{k},A,{k},ALA,CA,0.1,{10 + k},{12 + k}" for k in range(5)]
+    header = "node,chain,residue,residue_name,atom,mean_square,b_predicted,b_in_file"
+    (tmp_path / "fluctuations.csv").write_text("\n".join([header, *rows]) + "\n")
+    figure = fluctuation_figure(str(tmp_path / "fluctuations.csv"))
+    draw(figure)
+    assert "correlation 1.00" in figure.axes[0].get_title()
+    (tmp_path / "fluctuations.csv").write_text(f"{header}\n1,A,1,ALA,CA,0.1,,0.0\n")
+    with pytest.raises(ConversionError, match="no B factors"):
+        fluctuation_figure(str(tmp_path / "fluctuations.csv"))
 
 
 def test_histogram_leaves_out_nan():

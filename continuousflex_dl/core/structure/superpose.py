@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from ..errors import InputError
 from .atoms import Structure
 
 _ENOUGH = 0.5  # of the smaller structure must match before a looser rule is tried
+_NEIGHBOURS = 4  # on either side in an alignment; as many of them and the residue itself must be identical
 _RESIDUES = {
     "HSD": "HIS", "HSE": "HIS", "HSP": "HIS", "HID": "HIS", "HIE": "HIS", "HIP": "HIS", "CYX": "CYS", "CYM": "CYS",
     "CSS": "CYS", "ASH": "ASP", "GLH": "GLU", "LYN": "LYS", "MSE": "MET", "ADE": "A", "GUA": "G", "CYT": "C",
@@ -154,19 +156,19 @@ def _aligned_names(first: Structure, second: Structure) -> tuple[list[Hashable],
 
 
 def _partners(cigar: str, sequences: list[list[str]]) -> dict[int, int]:
-    """Residue of the second sequence for each identical one of the first, from an alignment like ``12M3I40M``."""
+    """Residue of the second sequence for each identical one of the first, from an alignment like ``12M3I40M``.
+
+    Where few neighbours are identical as well, the alignment put unrelated residues side by side; they do not count.
+    """
     partner: dict[int, int] = {}
-    position, length = [0, 0], ""
-    for letter in cigar:
-        if letter.isdigit():
-            length += letter
-            continue
-        count, length = int(length), ""
+    position = [0, 0]
+    for length, letter in re.findall(r"(\d+)([MID])", cigar):
+        count = int(length)
         if letter == "M":
-            for step in range(count):
-                i, j = position[0] + step, position[1] + step
-                if sequences[0][i] == sequences[1][j]:
-                    partner[i] = j
+            pairs = [(position[0] + step, position[1] + step) for step in range(count)]
+            same = np.array([sequences[0][i] == sequences[1][j] for i, j in pairs])
+            around = np.convolve(same, np.ones(2 * _NEIGHBOURS + 1), mode="full")[_NEIGHBOURS : _NEIGHBOURS + count]
+            partner.update(pairs[k] for k in np.flatnonzero(same & (around >= _NEIGHBOURS)))
         position[0] += count if letter in "MI" else 0
         position[1] += count if letter in "MD" else 0
     return partner

@@ -1,0 +1,52 @@
+"""Figures of how modes compare with a second structure and with B factors; arrays in, matplotlib Figure out."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+_STRONG, _PALE, _LINE = "#2a6f97", "#b8c4cc", "#9b2226"
+
+
+def overlap_bars(numbers: Floats, overlap: Floats, cumulative: Floats, rmsd_left: Floats) -> Figure:
+    """Overlap of each mode (M,) with the way to a target, and what the modes reach together.
+
+    Parameters
+    ----------
+    numbers
+        Mode numbers.
+    overlap, cumulative
+        0 to 1.
+    rmsd_left
+        Å, that the first modes leave.
+    """
+    figure = Figure(figsize=(7.0, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    places = np.arange(len(numbers))
+    axes.bar(places, overlap, color=_STRONG, label="overlap")
+    axes.plot(places, cumulative, color=_LINE, marker=".", label="cumulative")
+    axes.set_xticks(places, [str(int(number)) for number in numbers])
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("mode")
+    axes.set_ylabel("overlap with the target")
+    axes.legend(loc="center right")
+    axes.set_title(f"all modes leave an RMSD of {rmsd_left[-1]:.2f} Å")
+    return figure
+
+
+def fluctuation_profile(predicted: Floats, in_file: Floats) -> Figure:
+    """Predicted and measured B factors (N,) in Å^2 along the chain; NaN where there is nothing to compare with."""
+    figure = Figure(figsize=(7.0, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    nodes = np.arange(1, len(predicted) + 1)
+    axes.plot(nodes, in_file, color=_PALE, linewidth=1, label="in the file")
+    axes.plot(nodes, predicted, color=_STRONG, linewidth=1, label="from the modes")
+    axes.set_xlim(1, max(2, len(nodes)))
+    axes.set_ylim(0, 1.5 * max(float(np.percentile(np.concatenate([predicted, in_file]), 99)), 1e-6))
+    axes.set_xlabel("atom, in file order")
+    axes.set_ylabel("B factor (Å²)")
+    axes.legend()
+    axes.set_title(f"correlation {np.corrcoef(predicted, in_file)[0, 1]:.2f}")
+    return figure
