@@ -89,6 +89,7 @@ def run(options: HemnmaOptions, run: Run) -> None:
         f"CTF {used}, on {device}, {run.threads} thread(s)"
     )
 
+    given = None if options.calibration is None else read_calibration(Path(options.calibration), hemnma)
     if run.place.leads:
         store = _store(run, options, len(table))
         run.claim_output()
@@ -97,7 +98,7 @@ def run(options: HemnmaOptions, run: Run) -> None:
     else:
         return  # all was done already
     with run.stage("calibrate"), _one_thread_per_block():
-        calibration = _calibration(run, options, hemnma, store)
+        calibration = _calibration(run, options, hemnma, store, given)
     with run.stage("align"), _one_thread_per_block(), run.progress("hemnma", "particles") as progress:
         run_blocks(run, store, lambda first, last: hemnma.align(np.arange(first, last)), progress)
     if not run.place.leads:
@@ -152,11 +153,13 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _calibration(run: Run, options: HemnmaOptions, hemnma: Hemnma, store: BlockStore) -> Calibration:
+def _calibration(
+    run: Run, options: HemnmaOptions, hemnma: Hemnma, store: BlockStore, given: Calibration | None
+) -> Calibration:
     """Measure what the alignment needs, or take what this run or an earlier one has measured."""
     kept = store.folder / CALIBRATION_NAME
-    if kept.exists() or options.calibration is not None:
-        calibration = read_calibration(kept if kept.exists() else Path(str(options.calibration)), hemnma)
+    if kept.exists() or given is not None:
+        calibration = read_calibration(kept, hemnma) if given is None else given
         hemnma.use(calibration)
     else:
         with run.progress("calibrate", "particles") as progress:
