@@ -11,10 +11,16 @@ PROGRAM_SPACE = "CflexSpace"
 MODES_FILE = "modes.npz"
 REFERENCE_FILE = "reference.cif"
 PARTICLES_FILE = "particles.star"
+CALIBRATION_FILE = "calibration.json"
 TRUTH_FILE = "truth.star"
 SPACE_FILE = "space.npz"
 REPORT_FILE = "report.html"
 TRAJECTORY_FILE = "axis_1.cif"
+CONFORMATIONS_FILE = "conformations.h5"
 RECORD_FILE = "run.json"
+
+# attributes of pwem's FlexInfo: where the space of a set, and its conformations, are kept
+SPACE_ATTRIBUTE = "cflexSpace"
+CONFORMATIONS_ATTRIBUTE = "cflexConformations"
 
 FIRST_NON_RIGID_MODE = 7  # modes are numbered from 1 and the first six are rigid-body motions

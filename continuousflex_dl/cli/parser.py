@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from .._version import __version__
 from ..options import Command, Options
-from ..options.base import field_extra
+from ..options.base import field_extra, is_repeated
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,7 +56,7 @@ def add_options(parser: argparse.ArgumentParser, model: type[Options]) -> None:
         text = field.description or ""
         unit = extra.get("unit")
         notes = [str(unit)] if unit else []
-        if field.default not in (PydanticUndefined, None, False) and not extra.get("positional"):
+        if field.default not in (PydanticUndefined, None, False, ()) and not extra.get("positional"):
             notes.append(f"default {field.default}")
         help_text = f"{text} [{'; '.join(notes)}]" if notes else text
         choices = _choices(field.annotation)
@@ -76,12 +76,13 @@ def add_options(parser: argparse.ArgumentParser, model: type[Options]) -> None:
             settings["choices"] = choices
         else:
             settings["metavar"] = extra.get("metavar") or (unit or "X").upper().replace("Å", "A").replace("%", "P")
+            if is_repeated(model, name):
+                settings["action"] = "append"
             if _is_pair(field.annotation):
                 settings["nargs"] = 2
                 settings["metavar"] = tuple(str(extra.get("metavar") or "A B").split())
-        settings["required"] = field.is_required() if settings.get("action") is None else False
-        if settings.get("action") is not None:
-            settings.pop("required")
+        if settings.get("action") is None:
+            settings["required"] = field.is_required()
         parser.add_argument(*flags, **settings)
 
 

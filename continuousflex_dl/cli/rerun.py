@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.errors import InputError
 from ..options import command
-from ..options.base import field_extra
+from ..options.base import field_extra, is_repeated
 
 
 def rerun_arguments(record_path: str, output: str) -> list[str]:
@@ -34,12 +34,19 @@ def rerun_arguments(record_path: str, output: str) -> list[str]:
     arguments = entry.name.split()
     positional = []
     for name, value in values.items():
-        if name not in entry.options.model_fields or value is None or value is False:
+        if name not in entry.options.model_fields or value is None:
+            continue
+        if value is False:
+            arguments += ["--no-" + name.replace("_", "-")] * bool(entry.options.model_fields[name].default)
             continue
         if field_extra(entry.options, name).get("positional"):
             positional.append(str(value))
             continue
-        arguments.append("--" + name.replace("_", "-"))
+        flag = "--" + name.replace("_", "-")
+        if is_repeated(entry.options, name):
+            arguments += [text for item in value for text in (flag, str(item))]
+            continue
+        arguments.append(flag)
         if value is not True:
             arguments.extend(str(item) for item in value) if isinstance(value, list) else arguments.append(str(value))
     return arguments + positional

@@ -1,39 +1,50 @@
-"""``cflex space``: conformational space of a particle set, with an HTML report."""
+"""``cflex space``: conformational space of one or several particle sets, with free energy, clusters and a report."""
 
 from __future__ import annotations
 
-import json
-import logging
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from ..core.dynamics.modes import NormalModes
 from ..core.errors import InputError
-from ..core.io.modes import MODES_NAME, REFERENCE_NAME, read_modes, read_reference, write_modes
+from ..core.io.modes import MODES_NAME, REFERENCE_NAME, write_modes
 from ..core.io.particle_table import ParticleTable
 from ..core.io.particles import write_star
-from ..core.io.star import decimals
+from ..core.io.star import Text, decimals, shortest
 from ..core.metrics import ParticleErrors, particle_errors
-from ..core.space.build import amplitude_matrix, build_space
+from ..core.particles.merge import merge_tables
+from ..core.space.build import Reduction, hint_for, reduce_features, usable
+from ..core.space.decode import Decoder
+from ..core.space.features import Features, amplitude_features, stored_features
+from ..core.space.groups import find_clusters
+from ..core.space.landscape import LANDSCAPE_NAME, Landscape, make_landscape
+from ..core.space.paths import write_path
 from ..core.space.result import SPACE_NAME, Space
-from ..core.structure.atoms import Structure
 from ..core.structure.writer import write_structure
 from ..options.space import SpaceOptions
 from .evaluate import ensemble_rmsd, read_table, say_what_is_left_out
-from .run import RECORD_NAME, Run
+from .run import Run
+from .space_inputs import (
+    PARTICLES_NAME,
+    find_conformations,
+    find_particles,
+    read_atoms,
+    read_modes_and_atoms,
+)
 
-log = logging.getLogger(__name__)
-
-PARTICLES_NAME, REPORT_NAME, MOTION_NAME = "particles.star", "report.html", "axis_1.cif"
-COORDINATE_COLUMN = "cflexSpace"
+REPORT_NAME, MOTION_NAME, PATH_NAME = "report.html", "axis_1.cif", "path.csv"
+COORDINATE_COLUMN, GROUP_COLUMN, DISTANCE_COLUMN = "cflexSpace", "cflexGroup", "cflexMahalanobis"
 _FILES = (
     (SPACE_NAME, "coordinates of the particles, axes, mean and explained variance (NumPy)"),
     (PARTICLES_NAME, "the particles with their coordinates in the space (_cflexSpace1 ...)"),
+    (LANDSCAPE_NAME, "free energy on a grid, with errors and basins (NumPy)"),
+    (PATH_NAME, "path of least free energy between the two deepest basins, in coordinates of the space"),
     (MODES_NAME, "the normal modes of the amplitudes"),
-    (REFERENCE_NAME, "the reference structure of the modes"),
-    (MOTION_NAME, "structures from the 2nd to the 98th percentile along PC 1, one model each"),
+    (REFERENCE_NAME, "the reference structure"),
+    (MOTION_NAME, "structures from the 2nd to the 98th percentile along the first axis, one model each"),
 )
 
 
@@ -41,144 +52,213 @@ _FILES = (
 class Motion:
     """Structures along the first axis: frames (F, N, 3) in Å at places `path` (F, d) of the space."""
 
-    structure: Structure
+    decoder: Decoder
     frames: np.ndarray
     path: np.ndarray
 
 
 def run(options: SpaceOptions, run: Run) -> None:
-    """Reduce the amplitudes, write the space, the motion along its first axis and the report."""
-    particles = find_particles(options.input)
+    """Reduce the conformations, write the space, its free energy, the motion along its first axis and the report."""
+    paths = [find_particles(given) for given in (options.input, *options.also)]
     with run.stage("read"):
-        table = read_table(str(particles), options, run)
-        numbers, amplitudes = amplitude_matrix(table)
-        modes_path = Path(options.modes) if options.modes else find_modes(particles.parent)
-        modes = structure = None
-        if modes_path is None:
-            run.say("no normal modes found beside the particles: no structures along the axes (give --modes)")
-        else:
-            modes = read_modes(modes_path)
-            structure = read_reference(_file_of(modes_path), modes)
-            run.add_input(_file_of(modes_path))
+        tables = [read_table(str(path), options, run) for path in paths]
+        files = [
+            find_conformations(path, options.conformations if number == 0 else None)
+            for number, path in enumerate(paths)
+        ]
+        features = read_features(options, files, tables, run)
+        known = read_modes_and_atoms(options.modes, options.structure, paths[0].parent, run)
         truth = read_table(options.truth, options, run) if options.truth else None
+    used = usable(tables, [len(part) for part in features.parts], options.keep_unconverged)
     run.claim_output()
     with run.stage("space"):
-        space = build_space(table, options.n_components, keep_unconverged=options.keep_unconverged)
-        notes = _notes(space, options)
-        for note in notes:
-            run.say(note)
+        how = Reduction(
+            options.method, options.n_components, options.neighbours, options.outlier_distance, options.seed
+        )
+        space = reduce_features(features, used, how, hint_for(len(used), options.keep_unconverged))
+        labels = None
+        if options.clusters != "none":
+            labels = find_clusters(space.coordinates, options.clusters, options.n_clusters, options.seed)
+            space = replace(space, groups=labels)
+        space = replace(space, conformations=_relative(files, run))
+        notes = _notes(space, used, features, options)
         space.save(run.path(SPACE_NAME))
-        write_star(run.path(PARTICLES_NAME), with_coordinates(table, space.coordinates))
-    motion = None
-    if modes is not None and structure is not None:
-        motion = _write_motion(run, space, modes.select(numbers.tolist()), structure, options.n_frames)
-    errors = _compare(options, run, table, truth, modes)
+        table = _merged(tables, paths, run)
+        write_star(run.path(PARTICLES_NAME), with_columns(table, space, labels))
+    decoder = _decoder(options, run, space, known, files)
+    landscape = None
+    with run.stage("free energy"):
+        if options.method == "umap":
+            notes += ("UMAP does not keep densities, so no free energy is given; --method pca has one",)
+        else:
+            landscape = make_landscape(space.used, replicas=options.bootstrap, seed=options.seed)
+        if landscape is not None:
+            landscape.save(run.path(LANDSCAPE_NAME))
+            if landscape.path is not None:
+                names = tuple(f"{COORDINATE_COLUMN}{axis + 1}" for axis in range(space.n_components))
+                write_path(run.path(PATH_NAME), whole_path(space, landscape.path.points), names)
+    motion = None if decoder is None else _write_motion(run, decoder, options.n_frames)
+    error_angst = None if decoder is None else space.inverse_error / np.sqrt(len(decoder.structure))
+    notes += _error_notes(space, error_angst)
+    for note in notes:
+        run.say(note)
+    modes = None if decoder is None else decoder.modes
+    errors = None
+    if truth is not None:
+        with run.stage("compare"):
+            errors = particle_errors(table, truth, modes)
+            say_what_is_left_out(errors, modes, run)
+            if modes is not None:
+                errors.rmsd.update(ensemble_rmsd(errors, str(options.truth), modes, run))
     with run.stage("report"):
-        _write_report(options, run, table, amplitudes, space, motion, errors, notes)
+        _write_report(options, run, table, features, space, landscape, labels, motion, errors, notes)
     run.result(
         particles=len(table),
-        converged=int(space.converged.sum()),
+        converged=int(used.sum()),
+        outliers=int((used & ~space.converged).sum()),
         n_components=space.n_components,
-        modes=numbers.tolist(),
+        modes=space.modes.tolist(),
         explained_variance_ratio=[round(float(value), 6) for value in space.explained_variance_ratio],
+        inverse_error=round(space.inverse_error, 6),
+        inverse_error_angst=None if error_angst is None or space.on == "latent" else round(float(error_angst), 6),
+        groups=None if labels is None else np.bincount(labels)[1:].tolist(),
+        basins=None if landscape is None else landscape.figures(),
     )
-    _print_axes(space)
+    _print(space, landscape, labels)
     print(f"written: {run.path(REPORT_NAME)}")
 
 
-def find_particles(given: str) -> Path:
-    """Find the particle file: what was given, or particles.star in a result directory."""
-    path = Path(given)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or directory; give a particle file or a result directory")
-    if not path.is_dir():
-        return path
-    inside = path / PARTICLES_NAME
-    if not inside.is_file():
-        raise InputError(f"{path}: holds no {PARTICLES_NAME}; expected the result of a command such as cflex hemnma")
-    return inside
+def read_features(options: SpaceOptions, files: Sequence[Path], tables: Sequence[ParticleTable], run: Run) -> Features:
+    """What is reduced: amplitudes from the tables, or values from files beside them."""
+    if options.on == "amplitudes":
+        return amplitude_features(tables)
+    features = stored_features(options.on, files, [len(table) for table in tables])
+    for file in files:
+        run.add_input(file)
+    return features
 
 
-def find_modes(folder: Path) -> Path | None:
-    """Find the modes of a result: modes.npz in its directory, or what its run.json names."""
-    if (folder / MODES_NAME).is_file():
-        return folder / MODES_NAME
-    record_path = folder / RECORD_NAME
-    if not record_path.is_file():
-        return None
-    try:
-        record = json.loads(record_path.read_text(encoding="utf-8"))
-        named = record["options"].get("modes")
-        inputs = [Path(path) for path in record.get("inputs", {})]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        log.warning("%s: cannot be read (%s), the modes are not taken from it", record_path, error)
-        return None
-    if not isinstance(named, str) or not named:
-        return None
-    # options keep the path as typed, relative to a folder that may not be the current one; inputs are absolute
-    same_name = [path for path in inputs if path.name == Path(named).name]
-    for candidate in (*same_name, Path(named), folder / named):
-        if candidate.exists():
-            return candidate
-    log.warning("%s: names modes %s, which are not there any more; give --modes", record_path, named)
-    return None
-
-
-def with_coordinates(table: ParticleTable, coordinates: np.ndarray) -> ParticleTable:
-    """Add columns ``_cflexSpace<k>`` with coordinates (n, d); those of an earlier space go."""
-    stale = [label for label in table.particles.labels if label.startswith(COORDINATE_COLUMN)]
-    new = {f"{COORDINATE_COLUMN}{axis + 1}": decimals(values) for axis, values in enumerate(coordinates.T)}
+def with_columns(table: ParticleTable, space: Space, labels: np.ndarray | None) -> ParticleTable:
+    """Add coordinates ``_cflexSpace<k>``, the Mahalanobis distance and groups; columns of an earlier space go."""
+    stale = [
+        label
+        for label in table.particles.labels
+        if label.startswith(COORDINATE_COLUMN) or label in (GROUP_COLUMN, DISTANCE_COLUMN)
+    ]
+    new: dict[str, Text] = {
+        f"{COORDINATE_COLUMN}{axis + 1}": decimals(values) for axis, values in enumerate(space.coordinates.T)
+    }
+    new[DISTANCE_COLUMN] = decimals(space.distance, 4)
+    if labels is not None:
+        new[GROUP_COLUMN] = shortest(labels)
     particles = table.particles.without(stale).with_columns(new)
     return ParticleTable(table.source, particles, table.optics, table.locations)
 
 
-def _file_of(modes_path: Path) -> Path:
-    return modes_path / MODES_NAME if modes_path.is_dir() else modes_path
+def whole_path(space: Space, points: np.ndarray) -> np.ndarray:
+    """Path (k, d) with all coordinates of the space from one (k, 1 or 2) in the first ones.
+
+    The other coordinates are 0, the mean, for PCA, else those of the particles around.
+    """
+    given = points.shape[1]
+    if given == space.n_components:
+        return points
+    if space.is_linear:
+        return np.pad(points, ((0, 0), (0, space.n_components - given)))
+    from ..core.space.local_map import LocalMap
+
+    rest = LocalMap(space.used[:, :given], space.used[:, given:])(points)
+    return np.concatenate([points, rest], axis=1)
 
 
-def _notes(space: Space, options: SpaceOptions) -> tuple[str, ...]:
+def _merged(tables: list[ParticleTable], paths: list[Path], run: Run) -> ParticleTable:
+    if len(tables) == 1:
+        return tables[0]
+    merged, dropped = merge_tables(tables, paths[0])
+    if dropped:
+        run.say(f"columns that not all particle files have are left out: _{', _'.join(dropped)}")
+    return merged
+
+
+def _relative(files: Sequence[Path], run: Run) -> tuple[str, ...]:
+    folder = run.path(SPACE_NAME).parent
+    return tuple(os.path.relpath(file, folder) for file in files if file.suffix == ".h5" and file.is_file())
+
+
+def _decoder(options: SpaceOptions, run: Run, space: Space, known: tuple | None, files: list[Path]) -> Decoder | None:
+    """What makes structures of the space; None, and said, where there is nothing to make them from."""
+    if space.on == "amplitudes":
+        if known is None:
+            run.say("no normal modes found beside the particles: no structures along the axes (give --modes)")
+            return None
+        modes, structure = known
+        return Decoder(space, structure, modes.select(space.modes.tolist()))
+    stored = None
+    if space.on == "latent":
+        try:
+            counts = np.bincount(space.set_index, minlength=len(files)).tolist()
+            stored = stored_features("coordinates", files, counts)
+        except InputError:
+            run.say("there are no coordinates beside the latents: no structures along the axes")
+            return None
+    count = (len(space.mean) if stored is None else stored.width) // 3
+    structure = known[1] if known is not None and known[0].n_atoms == count else None
+    structure = structure or read_atoms(options.structure, find_particles(options.input).parent, count, run)
+    if structure is None:
+        run.say("no reference structure found beside the particles: no structures along the axes (give --structure)")
+        return None
+    return Decoder(space, structure, None, stored)
+
+
+def _notes(space: Space, used: np.ndarray, features: Features, options: SpaceOptions) -> tuple[str, ...]:
     notes = []
-    left_out = int((~space.converged).sum())
+    left_out = int((~used).sum())
     if left_out and not options.keep_unconverged:
         notes.append(
-            f"{left_out} of {len(space.converged)} particles did not converge: they get a place in the space, "
+            f"{left_out} of {len(used)} particles did not converge: they get a place in the space, "
             "but its axes are made without them"
         )
+    if outliers := int((used & ~space.converged).sum()):
+        notes.append(
+            f"{outliers} of {len(used)} particles are farther than {options.outlier_distance:g} standard deviations "
+            "from the others: they get a place, but no say in the axes"
+        )
     if space.n_components < options.n_components:
-        notes.append(f"{options.n_components} dimensions asked for, the amplitudes vary in {space.n_components}")
+        notes.append(f"{options.n_components} dimensions asked for, the {features.on} vary in {space.n_components}")
     return tuple(notes)
 
 
-def _write_motion(run: Run, space: Space, modes: NormalModes, structure: Structure, n_frames: int) -> Motion:
-    """Write the structures along PC 1, and the modes that the space needs to be animated further."""
+def _error_notes(space: Space, error_angst: float | None) -> tuple[str, ...]:
+    unit = "" if space.on == "latent" else " Å"
+    text = f"going to the space and back loses {space.inverse_error:.3g}{unit} of the {space.on} (root mean square)"
+    if error_angst is not None and space.on != "latent":
+        text += f", an RMSD of {error_angst:.3g} Å between structures"
+    if not space.is_linear:
+        text += "; measured on particles that the way back has not seen"
+    return (text,)
+
+
+def _write_motion(run: Run, decoder: Decoder, n_frames: int) -> Motion:
+    """Write the structures along the first axis, and what the space needs to be animated further."""
     with run.stage("motion"):
-        path = space.path_along(1, n_frames)
-        frames = modes.displace(space.inverse_transform(path))
-        write_structure(run.path(MOTION_NAME), structure, frames)
-        write_modes(run.path(MODES_NAME), modes)
-        write_structure(run.path(REFERENCE_NAME), structure, modes.coordinates)
-    return Motion(structure, frames, path)
-
-
-def _compare(
-    options: SpaceOptions, run: Run, table: ParticleTable, truth: ParticleTable | None, modes: NormalModes | None
-) -> ParticleErrors | None:
-    if truth is None:
-        return None
-    with run.stage("compare"):
-        errors = particle_errors(table, truth, modes)
-        say_what_is_left_out(errors, modes, run)
-        if modes is not None:
-            errors.rmsd.update(ensemble_rmsd(errors, str(options.truth), modes, run))
-    return errors
+        path = decoder.space.path_along(1, n_frames)
+        frames = decoder.at(path)
+        write_structure(run.path(MOTION_NAME), decoder.structure, frames)
+        if decoder.modes is not None:
+            write_modes(run.path(MODES_NAME), decoder.modes)
+        coordinates = decoder.structure.coordinates if decoder.modes is None else decoder.modes.coordinates
+        write_structure(run.path(REFERENCE_NAME), decoder.structure, coordinates)
+    return Motion(decoder, frames, path)
 
 
 def _write_report(
     options: SpaceOptions,
     run: Run,
     table: ParticleTable,
-    amplitudes: np.ndarray,
+    features: Features,
     space: Space,
+    landscape: Landscape | None,
+    labels: np.ndarray | None,
     motion: Motion | None,
     errors: ParticleErrors | None,
     notes: tuple[str, ...],
@@ -188,16 +268,18 @@ def _write_report(
 
     content = ReportContent(
         title=f"Conformational space of {len(table):,} particles",
-        source=options.input,
+        source=", ".join((options.input, *options.also)),
         space=space,
-        amplitudes=amplitudes,
+        amplitudes=features.all() if features.on == "amplitudes" else None,
         amplitude_std=dict(table.amplitude_std),
         score=table.score,
         angle_std_deg=table.angle_std_deg,
         shift_std_angst=table.shift_std_angst,
-        n_atoms=None if motion is None else len(motion.structure),
-        motion=None if motion is None else light(motion.structure, motion.frames),
+        n_atoms=None if motion is None else len(motion.decoder.structure),
+        motion=None if motion is None else light(motion.decoder.structure, motion.frames),
         path=None if motion is None else motion.path,
+        landscape=landscape,
+        labels=labels,
         errors=errors,
         figures=None if errors is None else errors.figures(),
         notes=notes,
@@ -206,8 +288,18 @@ def _write_report(
     write_report(run.path(REPORT_NAME), content)
 
 
-def _print_axes(space: Space) -> None:
-    print(f"{'axis':>5} {'variance':>9}   loadings of modes {', '.join(str(mode) for mode in space.modes)}")
-    rows = zip(space.explained_variance_ratio, space.components, strict=True)
-    for axis, (share, loadings) in enumerate(rows, start=1):
-        print(f"{axis:>5} {100 * share:>7.2f} %   {' '.join(f'{round(value, 2) + 0.0:6.2f}' for value in loadings)}")
+def _print(space: Space, landscape: Landscape | None, labels: np.ndarray | None) -> None:
+    loaded = space.on == "amplitudes" and space.is_linear
+    print(
+        f"{'axis':>5} {'variance':>9}"
+        + (f"   loadings of modes {', '.join(str(mode) for mode in space.modes)}" if loaded else "")
+    )
+    for axis, share in enumerate(space.explained_variance_ratio):
+        loadings = [f"{round(value, 2) + 0.0:6.2f}" for value in space.components[axis]] if loaded else []
+        print(f"{axis + 1:>5} {100 * share:>7.2f} %" + ("   " + " ".join(loadings) if loaded else ""))
+    if landscape is not None and landscape.basins is not None:
+        for line in landscape.lines():
+            print(line)
+    if labels is not None:
+        sizes = np.bincount(labels)
+        print(f"groups: {', '.join(map(str, sizes[1:]))} particles" + (f"; {sizes[0]} in none" if sizes[0] else ""))

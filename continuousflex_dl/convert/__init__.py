@@ -1,6 +1,7 @@
 """Scipion objects to plain files and back. Knows pwem and the file formats; never torch."""
 
 from .alignment import matrix_from_pose, pose_from_matrix
+from .conformations import latent_of, write_latents
 from .images import ConversionError
 from .modes import ModesInput, describe_numbers, mode_numbers, prepare_modes, read_modes, write_modes_folder
 from .particles import (
@@ -21,6 +22,7 @@ __all__ = [
     "Space",
     "amplitudes_of",
     "describe_numbers",
+    "latent_of",
     "matrix_from_pose",
     "mode_numbers",
     "mode_numbers_of",
@@ -34,6 +36,7 @@ __all__ = [
     "read_space",
     "set_amplitudes",
     "set_properties",
+    "write_latents",
     "write_modes_folder",
     "write_particles",
 ]

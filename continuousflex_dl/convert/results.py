@@ -53,12 +53,18 @@ class Space:
         Axes (d, p).
     modes
         Mode numbers (p,); empty where something else was reduced.
+    distance
+        Mahalanobis distance (n,); empty in old files.
+    groups
+        Group of each particle (n,), 0 for none; empty without groups.
     """
 
     coordinates: NDArray[np.float64]
     mean: NDArray[np.float64]
     components: NDArray[np.float64]
     modes: NDArray[np.int64]
+    distance: NDArray[np.float64]
+    groups: NDArray[np.int64]
 
 
 def read_modes_file(path: str | os.PathLike[str]) -> ModesFile:
@@ -71,13 +77,15 @@ def read_space(path: str | os.PathLike[str]) -> Space:
     """Read ``space.npz``; raises `ConversionError` where it is missing or something else."""
     arrays = _arrays(path, ("coordinates", "mean", "components", "modes"))
     arrays["coordinates"] = arrays["coordinates"].reshape(len(arrays["coordinates"]), -1)
-    return Space(**arrays)
+    return Space(**arrays, **_arrays(path, (), optional=("distance", "groups")))
 
 
-def _arrays(path: str | os.PathLike[str], names: tuple[str, ...]) -> dict[str, NDArray]:
+def _arrays(path: str | os.PathLike[str], names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, NDArray]:
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return {name: np.asarray(stored[name]) for name in names}
+            found = {name: np.asarray(stored[name]) for name in names}
+            found |= {name: np.asarray(stored[name]) if name in stored.files else np.zeros(0) for name in optional}
+            return found
     except (OSError, ValueError, KeyError) as error:
         raise ConversionError(
             f"{path}: cannot be read ({error}); expected the arrays {', '.join(names)}; run it again"

@@ -85,6 +85,7 @@ ModeList = Annotated[
     PlainSerializer(lambda numbers: ",".join(map(str, numbers)), return_type=str),
 ]
 CtfChoice = Literal["auto", "model", "flipped", "none"]
+Precision = Literal["auto", "full", "mixed"]
 
 
 class Options(BaseModel):
@@ -120,6 +121,11 @@ def field_extra(model: type[Options], name: str) -> dict[str, Any]:
     """Unit, label, flags ... given to `option` for this field."""
     extra = model.model_fields[name].json_schema_extra
     return dict(extra) if isinstance(extra, dict) else {}
+
+
+def is_repeated(model: type[Options], name: str) -> bool:
+    """Whether an option may be given several times, each with one text."""
+    return model.model_fields[name].annotation == tuple[str, ...]
 
 
 def _describe(model: type[Options], item: Any) -> str:

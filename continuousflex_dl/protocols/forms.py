@@ -17,7 +17,7 @@ import pyworkflow.protocol.params as params
 from pydantic_core import PydanticUndefined
 
 from ..options import OptionError, Options
-from ..options.base import ModeList, field_extra, flag_of
+from ..options.base import ModeList, field_extra, flag_of, is_repeated
 
 # Options whose form parameter has the name that Scipion users know
 PARAM_NAMES = {"use": "modeList", "n_modes": "numberOfModes", "n_particles": "numberOfParticles"}
@@ -164,6 +164,8 @@ def arguments_of(model: type[Options], values: Mapping[str, Any]) -> list[str]:
                 arguments.append(flag_of(model, name))
             elif field.default:
                 arguments.append("--no-" + name.replace("_", "-"))
+        elif is_repeated(model, name):
+            arguments += [f"{flag_of(model, name)}={item}" for item in value]
         elif isinstance(value, (list, tuple)):
             arguments.append(f"{flag_of(model, name)}={','.join(map(str, value))}")
         else:

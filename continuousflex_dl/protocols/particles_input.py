@@ -25,7 +25,7 @@ class ParticlesInputMixin:
         if particles is None:
             return []
         if particles.getSize() == 0:
-            return ["The set of particles is empty"]
+            return [] if particles.isStreamOpen() else ["The set of particles is empty"]
         errors = []
         dimensions = particles.getDim()
         if dimensions and dimensions[0] != dimensions[1]:
@@ -40,10 +40,17 @@ class ParticlesInputMixin:
                 errors.append("The particles have a CTF but no voltage; import them again with their acquisition")
         return errors
 
-    def _newFlexSet(self, particles, program: str) -> SetOfParticlesFlex:
+    def _newFlexSet(self, particles, program: str, suffix: str = "") -> SetOfParticlesFlex:
         """Empty output set that describes the same images; pwem's own copyInfo forgets whether there is a CTF."""
-        output = SetOfParticlesFlex.create(self.getPath(), prefix="particles", progName=program)
+        output = SetOfParticlesFlex.create(self.getPath(), prefix="particles", suffix=suffix, progName=program)
         output.copyInfo(particles)
         output.setHasCTF(particles.hasCTF())
         output.getFlexInfo().setProgName(program)
+        return output
+
+    def _openFlexSet(self, program: str) -> SetOfParticlesFlex:
+        """The output set of `_newFlexSet`, to add more items to."""
+        output = SetOfParticlesFlex(filename=self._getPath("particles.sqlite"), progName=program)
+        output.loadAllProperties()
+        output.enableAppend()
         return output

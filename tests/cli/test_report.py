@@ -14,7 +14,8 @@ from continuousflex_dl.cli.report import ReportContent, write_report
 from continuousflex_dl.cli.report.trace import motion
 from continuousflex_dl.core.io.modes import nameless
 from continuousflex_dl.core.metrics import particle_errors
-from continuousflex_dl.core.space.build import amplitude_matrix, build_space
+from continuousflex_dl.core.space.build import build_space
+from continuousflex_dl.core.space.features import amplitude_matrix
 
 
 def particles(n, modes=(7, 8), **changes):

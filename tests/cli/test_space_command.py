@@ -1,7 +1,9 @@
 """`cflex space` from files to files."""
 
 import json
+import sys
 
+import h5py
 import numpy as np
 import pytest
 
@@ -9,7 +11,9 @@ from continuousflex_dl.cli.main import main
 from continuousflex_dl.core.io.particle_table import ParticleTable
 from continuousflex_dl.core.io.particles import read_particles, write_star
 from continuousflex_dl.core.space.result import Space
+from continuousflex_dl.core.structure.atoms import nameless
 from continuousflex_dl.core.structure.reader import read_structure
+from continuousflex_dl.core.structure.writer import write_structure
 
 N, N_ATOMS = 120, 20
 
@@ -144,3 +148,114 @@ def test_an_input_that_is_not_there_is_named(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert space(tmp_path / "empty", tmp_path / "out") == 2
     assert "holds no particles.star" in capsys.readouterr().err
+
+
+def test_two_sets_share_one_space(result, tmp_path, capsys):
+    table = read_particles(result / "particles.star", check_images=False)
+    other = tmp_path / "other"
+    other.mkdir()
+    shifted = table.take(np.arange(40)).with_amplitudes({7: table.amplitudes[7][:40] + 30, 9: table.amplitudes[9][:40]})
+    write_star(other / "particles.star", shifted)
+    out = tmp_path / "out"
+    assert space(result, out, "--also", other, "--n-components", 2) == 0
+    loaded = Space.load(out)
+    assert loaded.coordinates.shape == (N + 40, 2)
+    assert len(loaded.sets) == 2
+    both = read_particles(out / "particles.star", check_images=False)
+    assert both.numbers("cflexSet").tolist() == [1] * N + [2] * 40
+    amplitudes = np.stack([both.amplitudes[7], both.amplitudes[9]], axis=1)
+    assert loaded.inverse_transform(loaded.coordinates) == pytest.approx(amplitudes, abs=1e-5)
+    assert "Particle sets" in (out / "report.html").read_text(encoding="utf-8")
+    assert main(["rerun", str(out / "run.json"), "-o", str(tmp_path / "again")]) == 0
+    assert (tmp_path / "again" / "space.npz").read_bytes() == (out / "space.npz").read_bytes()
+
+
+def test_clusters_and_outliers_are_columns(result, tmp_path, capsys):
+    table = read_particles(result / "particles.star", check_images=False)
+    one = table.amplitudes[7].copy()
+    one[10] = 5000.0
+    write_star(result / "wild.star", table.with_amplitudes({7: one, 9: table.amplitudes[9]}))
+    out = tmp_path / "out"
+    clusters = ["--clusters", "kmeans", "--n-clusters", 3, "--outlier-distance", 3.2]
+    assert space(result / "wild.star", out, *clusters) == 0
+    found = read_particles(out / "particles.star", check_images=False)
+    assert found.numbers("cflexMahalanobis")[10] > 10
+    assert set(found.numbers("cflexGroup")) <= {1.0, 2.0, 3.0}
+    assert not Space.load(out).converged[10]
+    captured = capsys.readouterr()
+    assert "1 of 120 particles are farther than 3.2" in captured.err
+    assert "groups:" in captured.out
+    record = json.loads((out / "run.json").read_text())["results"]
+    assert record["outliers"] == 1
+    assert sum(record["groups"]) == N
+
+
+@pytest.mark.parametrize("on", ["latent", "coordinates"])
+def test_stored_conformations_are_reduced(result, tmp_path, capsys, on):
+    """A method that predicts coordinates and a latent: its result has conformations.h5 and reference.cif."""
+    folder = tmp_path / "predicted"
+    folder.mkdir()
+    table = read_particles(result / "particles.star", check_images=False)
+    write_star(folder / "particles.star", table.with_amplitudes({}))
+    structure = nameless(np.cumsum(np.full((N_ATOMS, 3), 2.0), axis=0), np.ones(N_ATOMS))
+    write_structure(folder / "reference.cif", structure)
+    place = np.linspace(-1, 1, N)
+    moved = structure.coordinates + place[:, None, None] * np.linspace(0, 5, N_ATOMS)[:, None]
+    with h5py.File(folder / "conformations.h5", "w") as file:
+        file["latent"] = np.stack([place, 0.1 * place**2, np.zeros(N)], axis=1)
+        file["coordinates"] = moved.astype(np.float32)
+    out = tmp_path / "out"
+    assert space(folder, out, "--on", on, "--n-frames", 5) == 0
+    loaded = Space.load(out)
+    assert loaded.on == on
+    assert np.abs(np.corrcoef(loaded.coordinates[:, 0], place)[0, 1]) > 0.99
+    first, last = (read_structure(out / "axis_1.cif", model=model)[0].coordinates for model in (1, 5))
+    ends = np.percentile(place[3:], [2, 98])  # the first three did not converge
+    expected = np.ptp(ends) * 5 * np.sqrt((np.linspace(0, 1, N_ATOMS) ** 2).mean() * 3)
+    rmsd = np.sqrt(((last - first) ** 2).sum(axis=1).mean())
+    assert rmsd == pytest.approx(expected, rel=0.02)
+    captured = capsys.readouterr()
+    assert ("between structures" in captured.err) == (on == "coordinates")
+    (folder / "conformations.h5").unlink()
+    assert space(folder, tmp_path / "none", "--on", on) == 2
+    assert "give --conformations" in capsys.readouterr().err
+
+
+def test_latents_of_other_programs_need_no_structure(result, tmp_path, capsys):
+    np.save(tmp_path / "z.npy", np.random.default_rng(0).normal(size=(N, 4)))
+    out = tmp_path / "out"
+    options = ["--on", "latent", "--conformations", tmp_path / "z.npy", "--method", "diffusion"]
+    assert space(result / "particles.star", out, *options) == 0
+    assert "no structures along the axes" in capsys.readouterr().err
+    assert Space.load(out).method == "diffusion"
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "DC 1" in report
+    assert "Amplitudes of the normal modes" not in report
+
+
+def test_modes_without_coordinates_take_the_structure_that_is_given(result, tmp_path):
+    """modes.xmd of ContinuousFlex with no structure beside it."""
+    folder = tmp_path / "xmd" / "modes"
+    folder.mkdir(parents=True)
+    with np.load(tmp_path / "nma" / "modes.npz") as modes:
+        vectors, coordinates = modes["vectors"], modes["coordinates"]
+    rows = []
+    for number, vector in zip((7, 8, 9), vectors, strict=True):
+        np.savetxt(folder / f"vec.{number}", vector)
+        rows.append(f"modes/vec.{number} {number} 1")
+    text = "# XMIPP_STAR_1 *\ndata_\nloop_\n _nmaModefile\n _order\n _enabled\n" + "\n".join(rows) + "\n"
+    (tmp_path / "xmd" / "modes.xmd").write_text(text)
+    write_structure(tmp_path / "atoms.cif", nameless(coordinates, np.ones(N_ATOMS)))
+    options = ["--modes", tmp_path / "xmd" / "modes.xmd"]
+    assert space(result / "particles.star", tmp_path / "without", *options) == 2
+    assert space(result / "particles.star", tmp_path / "with", *options, "--structure", tmp_path / "atoms.cif") == 0
+    plain = space(result / "particles.star", tmp_path / "npz", "--modes", tmp_path / "nma" / "modes.npz")
+    assert plain == 0
+    one, other = (read_structure(tmp_path / name / "axis_1.cif")[0].coordinates for name in ("with", "npz"))
+    assert one == pytest.approx(other, abs=2e-3)
+
+
+def test_umap_without_its_library_is_said_in_one_line(result, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    assert space(result, tmp_path / "out", "--method", "umap") == 2
+    assert "pip install umap-learn" in capsys.readouterr().err

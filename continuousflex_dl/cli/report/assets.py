@@ -133,7 +133,8 @@ SCRIPT = """
     pen.beginPath(); pen.moveTo(14, height - 14); pen.lineTo(14 + bar, height - 14); pen.stroke();
     pen.font = '12px system-ui, sans-serif'; pen.fillText(angst + ' \\u00c5', 14, height - 20);
     const pc = data.positions[low] + (place - low) * (data.positions[Math.min(low + 1, last)] - data.positions[low]);
-    readout.textContent = 'PC 1 = ' + pc.toFixed(1) + ' \\u00c5';
+    readout.textContent = data.name + ' 1 = ' +
+      (data.coordinateUnit ? pc.toFixed(1) + ' ' + data.coordinateUnit : pc.toFixed(2));
     if (marker && data.markers) {
       const a = data.markers[low], b = data.markers[Math.min(low + 1, last)], f = place - low;
       marker.style.left = 100 * (a[0] + f * (b[0] - a[0])) + '%';

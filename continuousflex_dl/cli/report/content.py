@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...core.metrics import ParticleErrors
+from ...core.space.landscape import Landscape
 from ...core.space.result import Space
 
 
@@ -24,7 +25,7 @@ class ReportContent:
     space
         The conformational space.
     amplitudes
-        (n, M) in Å, in the order of ``space.modes``.
+        (n, M) in Å, in the order of ``space.modes``; None where something else was reduced.
     amplitude_std
         Mode number -> (n,) predicted one-sigma in Å, NaN where unknown.
     score
@@ -37,6 +38,10 @@ class ReportContent:
         What `trace.motion` gives, or None without modes.
     path
         (F, d) coordinates of the frames of `motion` in the space.
+    landscape
+        Free energy, or None where there are too few particles.
+    labels
+        (n,) group of each particle from 1, 0 for none; None without groups.
     errors, figures
         Comparison with the truth and its figures, or None.
     notes
@@ -48,7 +53,7 @@ class ReportContent:
     title: str
     source: str
     space: Space
-    amplitudes: np.ndarray
+    amplitudes: np.ndarray | None
     amplitude_std: dict[int, np.ndarray] = field(default_factory=dict)
     score: np.ndarray | None = None
     angle_std_deg: np.ndarray | None = None
@@ -56,6 +61,8 @@ class ReportContent:
     n_atoms: int | None = None
     motion: dict[str, Any] | None = None
     path: np.ndarray | None = None
+    landscape: Landscape | None = None
+    labels: np.ndarray | None = None
     errors: ParticleErrors | None = None
     figures: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()

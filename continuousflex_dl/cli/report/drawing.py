@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ...core.space.density import point_density
+from ...core.space.result import Space
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -103,6 +104,13 @@ def finished(figure: Figure, alt: str) -> Picture:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
     return Picture(stream.getvalue(), alt, round(figure.get_figwidth() * 96))
+
+
+def axis_label(space: Space, axis: int, *, share: bool = True) -> str:
+    """Label of a 0-based axis of a space: name, unit, and share of the variance."""
+    unit = f" ({space.unit})" if space.unit else ""
+    text = f"{space.axis_name} {axis + 1}{unit}"
+    return f"{text}, {100 * space.explained_variance_ratio[axis]:.1f} % of the variance" if share else text
 
 
 def histogram(axis: Axes, values: np.ndarray, colour: str, tail: float = 0.3) -> None:

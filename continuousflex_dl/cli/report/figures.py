@@ -23,6 +23,7 @@ from .drawing import (
     SCATTER_LIMIT,
     SOFT,
     Picture,
+    axis_label,
     cloud,
     dot_size,
     finished,
@@ -49,9 +50,10 @@ def conformational_space(content: ReportContent) -> Picture:
     else:
         _plane(figure, axis, space, used)
         _true_positions(axis, content)
-        axis.set_ylabel(_axis_label(space, 1))
-    axis.set_xlabel(_axis_label(space, 0))
-    along = "PC 1" if space.n_components == 1 else "PC 1 and PC 2"
+        axis.set_ylabel(axis_label(space, 1))
+    axis.set_xlabel(axis_label(space, 0))
+    name = space.axis_name
+    along = f"{name} 1" if space.n_components == 1 else f"{name} 1 and {name} 2"
     alt = f"Conformational space: {len(space.coordinates)} particles along {along}, coloured by density."
     picture = finished(figure, alt)
     if content.path is None:
@@ -103,7 +105,7 @@ def _plane(figure: Figure, axis: Axes, space: Space, used: np.ndarray) -> None:
 def _true_positions(axis: Axes, content: ReportContent) -> None:
     errors, space = content.errors, content.space
     numbers = [int(mode) for mode in space.modes]
-    if errors is None or not all(number in errors.true_amplitudes for number in numbers):
+    if errors is None or not numbers or not all(number in errors.true_amplitudes for number in numbers):
         return
     true = space.transform(np.stack([errors.true_amplitudes[number] for number in numbers], axis=1))
     some = true[spread_subset(len(true), 400)]
@@ -115,9 +117,15 @@ def _true_positions(axis: Axes, content: ReportContent) -> None:
 @styled
 def explained_variance(space: Space) -> Picture:
     """Variance along each axis, and which modes each axis is made of."""
-    d, m = space.components.shape
-    size = min(9.0, 4.4 + 0.55 * m), max(2.6, 1.6 + 0.3 * d)
-    figure, (left, right) = new_figure(*size, columns=2, widths=(2.2, max(1.6, 0.55 * m)))
+    d = space.n_components
+    if space.on == "amplitudes" and space.is_linear:
+        size = min(9.0, 4.4 + 0.55 * len(space.modes)), max(2.6, 1.6 + 0.3 * d)
+        figure, (left, right) = new_figure(*size, columns=2, widths=(2.2, max(1.6, 0.55 * len(space.modes))))
+        _loadings(figure, right, space)
+        said = " and the loading of every mode on every axis"
+    else:
+        figure, (left,) = new_figure(4.2, 3.0)
+        said = ""
     numbers = np.arange(1, d + 1)
     share = space.explained_variance_ratio
     left.bar(numbers, share, color=BLUE, width=0.65)
@@ -132,34 +140,39 @@ def explained_variance(space: Space) -> Picture:
             "color": "white" if inside else DARK,
         }
         left.annotate(f"{100 * value:.1f} %", (number, value / 2 if inside else value + 0.01), fontsize=8, **place)
-    left.set(xlabel="principal component", ylim=(0, 1.05), xlim=(0.4, d + 0.6), title="Explained variance")
+    axis = "principal component" if space.is_linear else f"{space.axis_name} axis"
+    left.set(xlabel=axis, ylim=(0, 1.05), xlim=(0.4, d + 0.6), title="Explained variance")
     left.yaxis.set_major_formatter(PercentFormatter(1.0))
     left.set_xticks(numbers if d <= 12 else numbers[:: -(-d // 12)])
-    image = right.imshow(space.components, cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto")
-    right.set_xticks(range(m), [str(mode) for mode in space.modes])
-    right.set_yticks(range(d), [f"PC {number}" for number in numbers])
-    right.set(xlabel="normal mode", title="Share of each mode in an axis")
+    name = space.axis_name
+    listed = ", ".join(f"{name} {number}: {100 * value:.1f} %" for number, value in zip(numbers, share, strict=True))
+    return finished(figure, f"Explained variance ({listed}){said}.")
+
+
+def _loadings(figure: Figure, axis: Axes, space: Space) -> None:
+    d, m = space.components.shape
+    image = axis.imshow(space.components, cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto")
+    axis.set_xticks(range(m), [str(mode) for mode in space.modes])
+    axis.set_yticks(range(d), [f"PC {number}" for number in range(1, d + 1)])
+    axis.set(xlabel="normal mode", title="Share of each mode in an axis")
     if d * m <= 60:
         for (row, column), value in np.ndenumerate(space.components):
             colour = "white" if abs(value) > 0.65 else DARK
-            right.text(column, row, f"{round(value, 2) + 0.0:.2f}", ha="center", va="center", fontsize=8, color=colour)
-    figure.colorbar(image, ax=right, pad=0.03, label="loading")
-    listed = ", ".join(f"PC {number}: {100 * value:.1f} %" for number, value in zip(numbers, share, strict=True))
-    return finished(figure, f"Explained variance ({listed}) and the loading of every mode on every axis.")
+            axis.text(column, row, f"{round(value, 2) + 0.0:.2f}", ha="center", va="center", fontsize=8, color=colour)
+    figure.colorbar(image, ax=axis, pad=0.03, label="loading")
 
 
 @styled
-def amplitude_histograms(content: ReportContent) -> Picture:
-    """Amplitudes of each mode, with the RMSD that they mean."""
-    numbers, values = content.space.modes, content.amplitudes
+def amplitude_histograms(numbers: np.ndarray, values: np.ndarray, n_atoms: int | None) -> Picture:
+    """Amplitudes (n, M) of each mode, with the RMSD that they mean."""
     columns = min(4, len(numbers))
     rows = -(-len(numbers) // columns)
     figure, axes = new_figure(row_width(columns, 3.4), 2.5 * rows, columns=columns, rows=rows)
     for axis, number, amplitude in zip(axes, numbers, values.T, strict=False):
         histogram(axis, amplitude, BLUE)
         axis.set_xlabel(f"amplitude of mode {number} (Å)")
-        if content.n_atoms:
-            root = np.sqrt(content.n_atoms)
+        if n_atoms:
+            root = np.sqrt(n_atoms)
             top = axis.secondary_xaxis("top", functions=(partial(np.multiply, 1 / root), partial(np.multiply, root)))
             top.set_xlabel("signed RMSD (Å)", fontsize=8)
             top.tick_params(labelsize=7)
@@ -173,16 +186,15 @@ def amplitude_histograms(content: ReportContent) -> Picture:
 
 
 @styled
-def amplitude_pairs(content: ReportContent) -> Picture:
-    """Amplitudes of every pair of the (at most four) modes that vary most."""
-    chosen = np.sort(np.argsort(-content.amplitudes.std(axis=0), kind="stable")[:4])
+def amplitude_pairs(numbers: np.ndarray, values: np.ndarray) -> Picture:
+    """Amplitudes (n, M) of every pair of the (at most four) modes that vary most."""
+    chosen = np.sort(np.argsort(-values.std(axis=0), kind="stable")[:4])
     pairs = [(a, b) for i, a in enumerate(chosen) for b in chosen[i + 1 :]]
     columns = min(3, len(pairs))
     rows = -(-len(pairs) // columns)
     figure, axes = new_figure(row_width(columns, 3.5), 3.0 * rows, columns=columns, rows=rows)
-    numbers = content.space.modes
     for axis, (a, b) in zip(axes, pairs, strict=False):
-        cloud(axis, content.amplitudes[:, [a, b]])
+        cloud(axis, values[:, [a, b]])
         axis.set(xlabel=f"mode {numbers[a]} (Å)", ylabel=f"mode {numbers[b]} (Å)")
     for axis in axes[len(pairs) :]:
         axis.set_visible(False)
@@ -302,9 +314,5 @@ def along_frames(content: ReportContent, correlation: float | None) -> Picture |
     points = np.column_stack([content.errors.frame, content.space.coordinates[:, 0]])
     cloud(axes[0], points)
     said = "" if correlation is None else f"rank correlation {correlation:.3f}"
-    axes[0].set(xlabel="true frame of the ensemble", ylabel="PC 1 (Å)", title=said)
-    return finished(figure, f"PC 1 of every particle against its true frame in the ensemble; {said}.")
-
-
-def _axis_label(space: Space, axis: int) -> str:
-    return f"PC {axis + 1} (Å), {100 * space.explained_variance_ratio[axis]:.1f} % of the variance"
+    axes[0].set(xlabel="true frame of the ensemble", ylabel=axis_label(content.space, 0, share=False), title=said)
+    return finished(figure, f"First coordinate of every particle against its true frame in the ensemble; {said}.")

@@ -17,6 +17,7 @@ from . import figures as draw
 from .assets import CSS, SCRIPT
 from .content import ReportContent
 from .drawing import Picture
+from .energy import energy_picture, groups_picture
 
 
 def write_report(path: str | os.PathLike[str], content: ReportContent) -> None:
@@ -32,11 +33,17 @@ def _page(content: ReportContent) -> Iterator[str]:
     yield f"<h1>{title}</h1>\n<p class='soft'>{html.escape(content.source)}</p>\n"
     yield _tiles(content)
     yield _space_section(content)
-    yield _section(
-        "Explained variance",
-        "How much of the variation each axis holds, and which normal modes it is made of.",
-        draw.explained_variance(content.space),
+    yield _energy_section(content)
+    yield _group_sections(content)
+    space = content.space
+    text = "How much of the variation each axis holds" + (
+        ", and which normal modes it is made of."
+        if space.on == "amplitudes" and space.is_linear
+        else f" of the {space.on}."
+        if space.is_linear
+        else f" of the {space.on}, measured by going back from the axes to particles that were left out."
     )
+    yield _section("Explained variance", text, draw.explained_variance(space))
     yield _amplitude_section(content)
     picture = draw.quality(content)
     if picture:
@@ -52,11 +59,13 @@ def _tiles(content: ReportContent) -> str:
     tiles = [
         (f"{len(space.coordinates):,}", "particles"),
         (f"{100 * space.converged.mean():.1f} %", "converged"),
-        (", ".join(map(str, space.modes[:6])) + (" …" if len(space.modes) > 6 else ""), "normal modes"),
-        (f"{100 * space.explained_variance_ratio[0]:.1f} %", "of the variance along PC 1"),
     ]
+    if len(space.modes):
+        tiles.append((", ".join(map(str, space.modes[:6])) + (" …" if len(space.modes) > 6 else ""), "normal modes"))
+    first = f"{space.axis_name} 1"
+    tiles.append((f"{100 * space.explained_variance_ratio[0]:.1f} %", f"of the variance along {first}"))
     if content.motion:
-        tiles.append((f"{content.motion['rmsd']:.1f} Å", "RMSD from end to end of PC 1"))
+        tiles.append((f"{content.motion['rmsd']:.1f} Å", f"RMSD from end to end of {first}"))
     if content.score is not None and np.isfinite(content.score).any():
         tiles.append((f"{np.nanmedian(content.score):.3f}", "median score"))
     if content.figures:
@@ -81,18 +90,21 @@ def _space_section(content: ReportContent) -> str:
     data = {key: motion[key] for key in ("unit", "frames", "starts", "moved")}
     data["positions"] = [round(float(value), 3) for value in content.path[:, 0]]
     data["markers"] = picture.markers
+    data["name"] = content.space.axis_name
+    data["coordinateUnit"] = content.space.unit
     stored = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    name = f"{content.space.axis_name} 1"
     most = max(motion["moved"])
     ghost = "<span style='color:#b3561b'>thin orange line: first frame</span>" if motion["starts"] else ""
-    describe = f"Animated {motion['what']} along PC 1; parts move by up to {most:.1f} Å."
+    describe = f"Animated {motion['what']} along {name}; parts move by up to {most:.1f} Å."
     return (
         "<section>\n<h2>Motion along the first axis</h2>\n"
-        f"<p>The structure from the 2nd to the 98th percentile of the particles along PC 1, as {motion['what']}; "
+        f"<p>The structure from the 2nd to the 98th percentile of the particles along {name}, as {motion['what']}; "
         "the ring in the plot shows where in the conformational space it is. Drag to turn the structure.</p>\n"
         "<div class='pair'>\n<div>\n"
         f"<canvas id='stage' tabindex='0' role='img' aria-label='{html.escape(describe, quote=True)}'></canvas>\n"
         "<div class='controls'><button id='play' type='button'>Play</button>"
-        "<input id='position' type='range' min='0' max='1000' value='0' step='1' aria-label='position along PC 1'>"
+        "<input id='position' type='range' min='0' max='1000' value='0' step='1' aria-label='position'>"
         "<output id='where'></output></div>\n"
         f"<div class='scale'>moves by 0 Å <i></i> {most:.1f} Å &ensp;·&ensp; {ghost}</div>\n"
         f"</div>\n{plot}\n</div>\n{notes}"
@@ -100,15 +112,62 @@ def _space_section(content: ReportContent) -> str:
     )
 
 
+def _energy_section(content: ReportContent) -> str:
+    landscape = content.landscape
+    if landscape is None:
+        return ""
+    axes = len(landscape.surface.grid)
+    text = (
+        f"Minus the logarithm of the density of particles along the first {'axis' if axes == 1 else 'two axes'}, in "
+        f"kT, smoothed by {' and '.join(f'{width:.3g}' for width in landscape.surface.bandwidth)}"
+        f"{' ' + content.space.unit if content.space.unit else ''}; the smoothing's effect on valleys and barriers is "
+        "taken off. "
+        + (
+            ""
+            if content.space.is_linear
+            else "These coordinates are not linear: where they stretch the conformations, the density is lower. "
+        )
+        + "Errors are those of the number of particles (bootstrap); errors of the single particles widen the "
+        "density and lower the barriers."
+    )
+    lines = "".join(f"<li>{html.escape(line)}</li>" for line in landscape.lines()[1:])
+    picture = energy_picture(content.space, landscape)
+    return (
+        f"<section>\n<h2>Free energy</h2>\n<p>{text}</p>\n<figure>{_image(picture)}</figure>"
+        f"<ul class='notes'>{lines}</ul></section>\n"
+    )
+
+
+def _group_sections(content: ReportContent) -> str:
+    space, parts = content.space, ""
+    if content.labels is not None and content.labels.any():
+        names = [f"group {number}" for number in range(1, int(content.labels.max()) + 1)]
+        picture = groups_picture(space, content.labels, names)
+        parts += _section("Groups", "Groups of particles that were found (_cflexGroup).", picture)
+    if len(space.sets) > 1:
+        picture = groups_picture(
+            space, space.set_index + 1, [f"set {n}: {_short(s)}" for n, s in enumerate(space.sets, 1)]
+        )
+        parts += _section("Particle sets", "The particle sets that were reduced together (_cflexSet).", picture)
+    return parts
+
+
+def _short(source: str, most: int = 26) -> str:
+    return source if len(source) <= most else "…" + source[-most:]
+
+
 def _amplitude_section(content: ReportContent) -> str:
+    if content.amplitudes is None:
+        return ""
     text = "Amplitude of each normal mode over all particles."
     if content.n_atoms:
         text += (
             f" An amplitude q moves the {content.n_atoms:,} atoms by an RMSD of |q| / {np.sqrt(content.n_atoms):.1f}."
         )
-    pictures = [draw.amplitude_histograms(content)]
-    if len(content.space.modes) > 1:
-        pictures.append(draw.amplitude_pairs(content))
+    numbers, values = content.space.modes, content.amplitudes
+    pictures = [draw.amplitude_histograms(numbers, values, content.n_atoms)]
+    if len(numbers) > 1:
+        pictures.append(draw.amplitude_pairs(numbers, values))
     return _section("Amplitudes of the normal modes", text, *pictures)
 
 
@@ -120,7 +179,9 @@ def _truth_section(content: ReportContent) -> str:
     lines = "".join(f"<li>{html.escape(line)}</li>" for line in remarks(figures))
     correlation = rank_correlation(content.space.coordinates[:, 0], errors.frame) if errors.frame is not None else None
     if correlation is not None:
-        said = f"PC 1: rank correlation with the true frame {correlation:.3f} (the sign of an axis has no meaning)"
+        said = (
+            f"first axis: rank correlation with the true frame {correlation:.3f} (the sign of an axis has no meaning)"
+        )
         lines += f"<li>{said}</li>"
     head = "<tr><th>absolute error</th><th>mean</th><th>std</th><th>median</th></tr>"
     table = f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
