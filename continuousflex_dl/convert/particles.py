@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from ..core.io.particle_table import (
     ParticleTable,
 )
 from ..core.io.particles import read_particles
-from ..core.io.star import quoted, star_bytes
-from ..core.io.text_table import TextTable
+from ..core.io.star import STAR_TAIL, quoted, star_head, star_rows
+from ..core.io.text_table import ROWS_PER_PIECE, Columns, PackedColumn, TextTable
 from .alignment import matrix_from_pose, pose_from_matrix
 from .images import ConversionError, ImageNames
 
@@ -34,6 +34,7 @@ _POSE = (*EULER_LABELS, *ORIGIN_LABELS)
 _SCALARS = {  # result column -> attribute of a particle
     "cflexScore": "_cflexScore",
     "cflexConverged": "_cflexConverged",
+    "cflexConfidence": "_cflexConfidence",
     "cflexAngleStd": "_cflexAngleStd",
     "cflexShiftStdAngst": "_cflexShiftStdAngst",
     "cflexFrame": "_cflexFrame",
@@ -47,7 +48,9 @@ _MAGNIFICATION = (
 # ---------------------------------------------------------------- Scipion -> STAR
 
 
-def write_particles(particles: SetOfParticles, star_path: str | os.PathLike[str]) -> int:
+def write_particles(
+    particles: SetOfParticles, star_path: str | os.PathLike[str], ids: Collection[int] | None = None
+) -> int:
     """Write a particle set as a RELION 3.1 STAR file.
 
     Poses are written where the set holds a projection alignment, the CTF where it has one, amplitudes where the items
@@ -60,6 +63,8 @@ def write_particles(particles: SetOfParticles, star_path: str | os.PathLike[str]
         Set to write; items are written in the order of their identifiers.
     star_path
         File to write, complete or not at all.
+    ids
+        Identifiers of the items to write; by default all.
 
     Returns
     -------
@@ -78,9 +83,8 @@ def write_particles(particles: SetOfParticles, star_path: str | os.PathLike[str]
     star.parent.mkdir(parents=True, exist_ok=True)
     names = ImageNames(star.parent, pixel_size)
     optics = _OpticsGroups(pixel_size, _box_of(particles), bool(particles.isPhaseFlipped()))
-    rows: dict[str, list[bytes]] = {}
-    count = 0
-    for item in particles.iterItems():
+    rows = _Rows()
+    for item in items_of(particles, ids):
         row: dict[str, bytes] = {
             "rlnImageName": quoted(names.name(item.getLocation())),
             "rlnOpticsGroup": b"%d" % optics.number(item, with_ctf),
@@ -91,25 +95,28 @@ def write_particles(particles: SetOfParticles, star_path: str | os.PathLike[str]
             row.update(_ctf_row(item))
         row.update(_amplitude_row(item))
         row[ITEM_ID] = b"%d" % item.getObjId()
-        if count == 0:
-            rows = {label: [] for label in row}
-        elif row.keys() != rows.keys():
-            odd = ", ".join("_" + label for label in sorted(set(row) ^ set(rows)))
-            raise ConversionError(
-                f"particle {item.getObjId()} differs from the first one in {odd}; all particles must carry the same"
-            )
-        for label, value in row.items():
-            rows[label].append(value)
-        count += 1
-    if count == 0:
+        rows.add(row, item.getObjId())
+    table = rows.table(star)
+    if not len(table):
         raise ConversionError("the particle set is empty")
-    blocks = [
-        optics.table(star),
-        TextTable(star, "particles", {label: np.array(values) for label, values in rows.items()}),
-    ]
-    with atomic_path(star) as temporary:
-        temporary.write_bytes(star_bytes(blocks))
-    return count
+    with atomic_path(star) as temporary, open(temporary, "wb") as stream:
+        for block in (optics.table(star), table):
+            stream.writelines((star_head(block), *star_rows(block), STAR_TAIL))
+    return len(table)
+
+
+def items_of(particles: SetOfParticles, ids: Collection[int] | None = None) -> Iterator[Particle]:
+    """Items of a set in the order of their identifiers: all, or those with the given identifiers.
+
+    As everywhere in Scipion, the item is the same object every time, with other values.
+    """
+    if ids is None:
+        yield from particles.iterItems()
+    elif len(ids):
+        wanted = ids if isinstance(ids, (set, frozenset)) else set(ids)
+        for item in particles.iterItems(where=f"id>={min(wanted)} AND id<={max(wanted)}"):
+            if item.getObjId() in wanted:
+                yield item
 
 
 def amplitudes_of(item: Any) -> list[float]:
@@ -124,6 +131,42 @@ def mode_numbers_of(item: Any) -> list[int]:
     stored = getattr(item, "_cflexModeNumbers", None)
     numbers = [int(value) for value in stored] if stored is not None else []
     return numbers if len(numbers) == count else list(range(_FIRST_MODE, _FIRST_MODE + count))
+
+
+class _Rows:
+    """Rows of a table, packed every few thousand."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, PackedColumn] = {}
+        self._waiting: dict[str, list[bytes]] = {}
+        self._count = 0
+
+    def add(self, row: dict[str, bytes], identifier: int) -> None:
+        """Add a row; all must have the labels of the first."""
+        if not self._columns:
+            self._columns = {label: PackedColumn([]) for label in row}
+            self._waiting = {label: [] for label in row}
+        elif row.keys() != self._columns.keys():
+            odd = ", ".join("_" + label for label in sorted(set(row) ^ set(self._columns)))
+            raise ConversionError(
+                f"particle {identifier} differs from the first one in {odd}; all particles must carry the same"
+            )
+        for label, value in row.items():
+            self._waiting[label].append(value)
+        self._count += 1
+        if self._count % ROWS_PER_PIECE == 0:
+            self._pack()
+
+    def table(self, star: Path) -> TextTable:
+        """The particles block of a file."""
+        if self._count % ROWS_PER_PIECE:
+            self._pack()
+        return TextTable(star, "particles", Columns(self._columns))
+
+    def _pack(self) -> None:
+        for label, values in self._waiting.items():
+            self._columns[label].append(np.array(values))
+            values.clear()
 
 
 class _OpticsGroups:
@@ -257,14 +300,16 @@ def particle_updates(
     identifiers = table.numbers(ITEM_ID)
     if identifiers is None:
         raise ConversionError(f"{star_path}: no column _{ITEM_ID}; expected the result of a converted Scipion set")
-    row_of = {int(identifier): row for row, identifier in enumerate(identifiers)}
-    if len(row_of) != len(table):
+    order = np.argsort(identifiers, kind="stable")
+    ranked = identifiers[order]
+    if (ranked[1:] == ranked[:-1]).any():
         raise ConversionError(f"{star_path}: column _{ITEM_ID} holds an identifier twice; run the conversion again")
 
     def update(item: Any, _row: Any = None) -> None:
-        if item.getObjId() not in row_of:
+        place = int(np.searchsorted(ranked, item.getObjId()))
+        if place == len(ranked) or ranked[place] != item.getObjId():
             raise ConversionError(f"{star_path}: particle {item.getObjId()} is missing; run the command again")
-        _apply(item, table, row_of[item.getObjId()], pixel_size, program)
+        _apply(item, table, int(order[place]), pixel_size, program)
 
     return update
 
@@ -366,6 +411,7 @@ def _apply(item: Any, table: ParticleTable, row: int, pixel_size: float, program
     for attribute, kind, values in (
         ("_cflexScore", Float, table.score),
         ("_cflexConverged", Integer, table.converged),
+        ("_cflexConfidence", Float, table.confidence),
         ("_cflexAngleStd", Float, table.angle_std_deg),
         ("_cflexShiftStdAngst", Float, table.shift_std_angst),
         ("_cflexFrame", Integer, table.frame),

@@ -15,7 +15,7 @@ from pwem.protocols import EMProtocol
 from ..constants import RECORD_FILE
 from ..options import Options, command
 from . import forms
-from .command import program, quote_arguments
+from .command import job
 
 # what Scipion decides, or what makes no sense inside it
 _NOT_IN_FORMS = ("output", "device", "threads", "resume", "overwrite", "datadir", "verbose", "debug")
@@ -31,6 +31,7 @@ class CflexProtocol(EMProtocol):
     COMMAND = ""
     INPUTS: tuple[str, ...] = ()
     USES_GPU = True
+    MANY_PROCESSES = False  # the command shares its work among processes: one per GPU, or MPI
 
     # ---------------------------------------------------------------- form
 
@@ -58,7 +59,8 @@ class CflexProtocol(EMProtocol):
             default="0",
             expertLevel=params.LEVEL_ADVANCED,
             label="Choose GPU IDs",
-            help="The GPU to use: 0, 1 ...",
+            help="The GPU to use: 0, 1 ..."
+            + (" Several (0,1 or 0-3) share the particles, one process each." if self.MANY_PROCESSES else ""),
         )
 
     def _addOptions(self, form, *names: str, **changes: Mapping[str, Any]):
@@ -75,7 +77,7 @@ class CflexProtocol(EMProtocol):
     def _formValues(self) -> dict[str, Any]:
         """Values of the form under option names, with threads and device."""
         values = forms.form_values(self, self.optionsClass(), self.formOptions())
-        values["threads"] = max(1, self.numberOfThreads.get())
+        values["threads"] = max(1, self.numberOfThreads.get() // self._processesHere())
         if self.USES_GPU:
             values["device"] = "cuda" if self._onGpu() else "cpu"
         return values
@@ -91,6 +93,27 @@ class CflexProtocol(EMProtocol):
 
     def _onGpu(self) -> bool:
         return self.USES_GPU and self.useGpu.get()
+
+    def _mpi(self) -> int:
+        """Processes that the host's parallel command starts."""
+        return max(1, self.numberOfMpi.get()) if self.MANY_PROCESSES else 1
+
+    def _gpusToUse(self) -> list[int]:
+        """GPUs of the form, or of the slot that the executor gives to this step; a queue numbers them from 0."""
+        if not self._onGpu():
+            return []
+        executor = getattr(self, "_stepsExecutor", None)
+        gpus = [int(gpu) for gpu in (executor.getGpuList() if executor is not None else self.getGpuList()) or [0]]
+        return gpus if self.MANY_PROCESSES else gpus[:1]
+
+    def _processesHere(self) -> int:
+        """Processes that share the threads of the form: one per GPU; those of MPI have as many each."""
+        if self._mpi() > 1 or not self._onGpu() or not self.MANY_PROCESSES:
+            return 1
+        try:
+            return max(1, len(self.getGpuList()))
+        except (ValueError, TypeError):
+            return 1
 
     def _optionErrors(self) -> list[str]:
         """Errors of the form, in the words of the command line."""
@@ -111,6 +134,10 @@ class CflexProtocol(EMProtocol):
             return [f"GPU IDs '{self.gpuList.get()}' are not numbers; write 0 or 0,1"]
         if not gpus:
             return ["No GPU ID is given; write 0 or set 'Use GPU' to No"]
+        if len(set(gpus)) < len(gpus):
+            return [f"GPU IDs '{self.gpuList.get()}' name a GPU twice; one process takes a whole GPU"]
+        if self.useQueue():
+            return []  # the computer that runs it has other GPUs than this one
         import torch
 
         if not torch.cuda.is_available():
@@ -130,39 +157,46 @@ class CflexProtocol(EMProtocol):
         """Path in the folder of converted inputs."""
         return self._getExtraPath("input", *names)
 
-    def _runCommand(self, inputs: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        """Run the command as a process.
+    def _runCommand(self, inputs: Mapping[str, Any], values: Mapping[str, Any], output: str | None = None) -> None:
+        """Run the command: as one process, as one per GPU, or through the host's parallel command.
 
+        Parameters
+        ----------
+        inputs, values
+            Options that come from input objects, and those of the form.
+        output
+            Output directory; by default `_resultPath`.
+
+        Notes
+        -----
         When the step is repeated with the same options and the same inputs after a kill, the command continues from
         what it had finished (``--resume``); when anything changed it starts afresh.
         """
-        arguments = forms.arguments_of(self.optionsClass(), {**values, **inputs, "output": self._resultPath()})
+        output = self._resultPath() if output is None else output
+        arguments = forms.arguments_of(self.optionsClass(), {**values, **inputs, "output": output})
         state = {
             "arguments": [
                 text for text in arguments if not text.startswith("--threads=")
             ],  # blocks do not depend on it
             "inputs": _fingerprints([self._inputPath(), *map(str, inputs.values())]),
         }
-        stateFile = self._getExtraPath(f"{self.COMMAND}.state.json")
-        begun = os.path.isdir(self._resultPath()) and bool(os.listdir(self._resultPath()))
+        stateFile = f"{output}.state.json"
+        begun = os.path.isdir(output) and bool(os.listdir(output))
         if begun and _readJson(stateFile) == state:
             arguments = ["--resume", *arguments]
         elif begun:
-            pwutils.cleanPath(self._resultPath())
+            pwutils.cleanPath(output)
         _writeJson(stateFile, state)
-        gpu = self._onGpu()
-        self.runJob(
-            program(gpu=gpu),
-            quote_arguments([*self.COMMAND.split(), *arguments], gpu=gpu),
-            numberOfMpi=1,
-            numberOfThreads=1,
-        )
+        spelt = job([*self.COMMAND.split(), *arguments], gpus=self._gpusToUse(), mpi=self._mpi())
+        environ = self._getEnviron()
+        environ.update(spelt.environ)
+        self.runJob(spelt.program, spelt.arguments, numberOfMpi=spelt.mpi, numberOfThreads=1, env=environ)
 
     # ---------------------------------------------------------------- information
 
-    def _runRecord(self) -> dict[str, Any]:
-        """The record that the command wrote; empty before it finished."""
-        return _readJson(self._resultPath(RECORD_FILE)) or {}
+    def _runRecord(self, output: str | None = None) -> dict[str, Any]:
+        """The record that the command wrote, by default into `_resultPath`; empty before it finished."""
+        return _readJson(os.path.join(self._resultPath() if output is None else output, RECORD_FILE)) or {}
 
     def _figures(self) -> dict[str, Any]:
         """Result figures of the run record."""

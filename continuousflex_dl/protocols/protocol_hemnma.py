@@ -7,12 +7,14 @@ import enum
 import numpy as np
 from pwem.objects import ParticleFlex, SetOfParticlesFlex
 from pyworkflow import BETA
+from pyworkflow.object import Set
 
-from ..constants import PARTICLES_FILE, PROGRAM_HEMNMA
+from ..constants import CALIBRATION_FILE, PARTICLES_FILE, PROGRAM_HEMNMA
 from ..convert import describe_numbers, particle_updates, read_modes, write_particles
 from .base import CflexProtocol
 from .modes_input import ModesInputMixin
 from .particles_input import ParticlesInputMixin
+from .streaming import Portion, StreamingMixin
 
 
 class CflexHEMNMAOutputs(enum.Enum):
@@ -21,11 +23,14 @@ class CflexHEMNMAOutputs(enum.Enum):
     outputParticles = SetOfParticlesFlex
 
 
-class CflexProtHEMNMA(ModesInputMixin, ParticlesInputMixin, CflexProtocol):
+class CflexProtHEMNMA(StreamingMixin, ModesInputMixin, ParticlesInputMixin, CflexProtocol):
     """Finds the conformation and the pose of the particle in every image (HEMNMA).
 
     The reference structure is moved along the chosen normal modes and projected, and pose, shift and amplitudes are
     refined until the projection fits the image. The amplitudes span the conformational space of the particles.
+
+    Several GPUs, or several processes (MPI, also on several computers) share the particles; the result is the same.
+    A set that is still growing is taken in portions.
     """
 
     _label = "hemnma"
@@ -33,6 +38,7 @@ class CflexProtHEMNMA(ModesInputMixin, ParticlesInputMixin, CflexProtocol):
     _possibleOutputs = CflexHEMNMAOutputs
     COMMAND = "hemnma"
     INPUTS = ("particles", "modes", "structure", "pixel_size")
+    MANY_PROCESSES = True
 
     def _defineParams(self, form):
         self._addGpuParams(form)
@@ -51,11 +57,16 @@ class CflexProtHEMNMA(ModesInputMixin, ParticlesInputMixin, CflexProtocol):
             local_shift={"condition": "initialPoses"},
         )  # fmt: skip
         self._addOtherOptions(form)
-        form.addParallelSection(threads=4, mpi=0)
+        self._addStreamingParams(form)
+        form.addParallelSection(threads=4, mpi=1)
 
     # ---------------------------------------------------------------- steps
 
     def _insertAllSteps(self):
+        if self._startsOpen():
+            self._insertFunctionStep(self.convertModesStep, self.inputModes.get().getObjId(), needsGPU=False)
+            self._insertPortionSteps()
+            return
         self._insertFunctionStep(
             self.convertInputStep,
             self.inputParticles.get().getObjId(),
@@ -77,24 +88,79 @@ class CflexProtHEMNMA(ModesInputMixin, ParticlesInputMixin, CflexProtocol):
     def createOutputStep(self):
         particles = self.inputParticles.get()
         output = self._newFlexSet(particles, PROGRAM_HEMNMA)
-        update = particle_updates(self._resultPath(PARTICLES_FILE), particles.getSamplingRate(), program=PROGRAM_HEMNMA)
-        converged, scores = 0, []
-        for item in particles.iterItems():
+        for item in self._aligned(particles.iterItems(), self._resultPath(PARTICLES_FILE), particles.getSamplingRate()):
+            output.append(item)
+        output.setAlignmentProj()
+        self._defineOutputs(**{CflexHEMNMAOutputs.outputParticles.name: output})
+        self._defineRelations(output)
+        self.summaryVar.set(self._summaryOf([self._figures()]))
+
+    # ---------------------------------------------------------------- steps of a set that grows
+
+    def convertModesStep(self, _modesId):
+        self._modesFiles()
+
+    def _insertPortion(self, portion: Portion):
+        number = portion.number
+        convert = self._insertFunctionStep(self.convertPortionStep, number, prerequisites=[1], needsGPU=False)
+        run = self._insertFunctionStep(
+            self.runPortionStep, number, self._formValues(), prerequisites=[convert], needsGPU=self._onGpu()
+        )
+        self._insertFunctionStep(self.outputPortionStep, number, prerequisites=[run], needsGPU=False)
+
+    def convertPortionStep(self, number):
+        path = self._portionPath(number, PARTICLES_FILE)
+        particles = self._openInput()
+        write_particles(particles, path, frozenset(self._portions()[number - 1].ids.tolist()))
+        particles.close()
+        return [path]
+
+    def runPortionStep(self, number, values):
+        inputs = {"particles": self._portionPath(number, PARTICLES_FILE), **self._modesFiles()}
+        if number > 1:
+            inputs["calibration"] = self._portionPath(1, self.COMMAND, CALIBRATION_FILE)
+        output = self._portionPath(number, self.COMMAND)
+        self._runCommand(inputs, values, output)
+        return [self._portionPath(number, self.COMMAND, PARTICLES_FILE)]
+
+    def outputPortionStep(self, number):
+        name = CflexHEMNMAOutputs.outputParticles.name
+        portion, particles = self._portions()[number - 1], self.inputParticles.get()
+        known = hasattr(self, name)
+        output = self._openFlexSet(PROGRAM_HEMNMA) if known else self._newFlexSet(self._openInput(), PROGRAM_HEMNMA)
+        if not known or int(portion.ids[0]) not in output:  # else the step is repeated after it had done this
+            result = self._portionPath(number, self.COMMAND, PARTICLES_FILE)
+            for item in self._aligned(self._portionItems(portion), result, particles.getSamplingRate()):
+                output.append(item)
+        output.setAlignmentProj()
+        self._updateOutputSet(name, output, Set.STREAM_OPEN)
+        if not known:
+            self._defineRelations(output)
+        records = [self._runRecord(self._portionPath(i + 1, self.COMMAND)) for i in range(number)]
+        self.summaryVar.set(self._summaryOf([record.get("results", {}) for record in records]))
+        self._store()
+
+    # ---------------------------------------------------------------- outputs
+
+    def _aligned(self, items, resultFile, samplingRate):
+        """Flexible particles out of items of the input and the rows of a result."""
+        update = particle_updates(resultFile, samplingRate, program=PROGRAM_HEMNMA)
+        for item in items:
             flexible = ParticleFlex(progName=PROGRAM_HEMNMA)
             flexible.copy(item)
             update(flexible)
-            converged += bool(flexible._cflexConverged.get()) if hasattr(flexible, "_cflexConverged") else 1
-            if hasattr(flexible, "_cflexScore"):
-                scores.append(flexible._cflexScore.get())
-            output.append(flexible)
-        output.setAlignmentProj()
-        self._defineOutputs(**{CflexHEMNMAOutputs.outputParticles.name: output})
+            yield flexible
+
+    def _defineRelations(self, output):
         self._defineTransformRelation(self.inputParticles, output)
         self._defineSourceRelation(self.inputModes, output)
-        summary = f"*{output.getSize()}* particles aligned on modes {self.modeList.get()}, {converged} converged"
-        if scores:
-            summary += f"; median score {float(np.nanmedian(scores)):.3f}"
-        self.summaryVar.set(summary + ".")
+
+    def _summaryOf(self, figures):
+        """One line about the results of one or more runs of the command."""
+        count, converged = (sum(found.get(name, 0) for found in figures) for name in ("particles", "converged"))
+        line = f"*{count}* particles aligned on modes {self.modeList.get()}, {converged} converged"
+        scores = [found["median_score"] for found in figures if "median_score" in found]
+        return line + (f"; median score {float(np.median(scores)):.3f}." if scores else ".")
 
     # ---------------------------------------------------------------- information
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import time
 
 import numpy as np
-from pwem.objects import SetOfNormalModes, SetOfParticlesFlex
+from pwem.objects import SetOfNormalModes, SetOfParticles, SetOfParticlesFlex
 from pwem.protocols import EMProtocol, ProtImportPdb
+from pyworkflow.object import Set
 from pyworkflow.protocol.constants import MODE_RESUME
 from pyworkflow.tests import BaseTest, setupTestProject
 
@@ -210,6 +213,89 @@ class TestWorkflow(BaseTest):
         self.assertSetSize(killed.outputParticles, N_PARTICLES)
         with open(result, "rb") as first, open(whole._resultPath("particles.star"), "rb") as second:
             assert first.read() == second.read()
+
+    def test_two_processes(self):
+        """Processes that the host's parallel command starts give the bytes of one; here that command is torchrun."""
+        whole = self.hemnma(numberOfThreads=1)
+        self.launchProtocol(whole)
+        variable = "PARALLEL_COMMAND_CONTINUOUSFLEX_DL"
+        os.environ[variable] = (
+            f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node=%(JOB_NODES)d --no-python "
+            "%(COMMAND)s"
+        )
+        try:
+            shared = self.hemnma(numberOfThreads=1, numberOfMpi=2)
+            self.launchProtocol(shared)
+        finally:
+            del os.environ[variable]
+        with open(shared._resultPath("run.json")) as record:
+            assert len(json.load(record)["processes"]) == 2
+        self.assertSetSize(shared.outputParticles, N_PARTICLES)
+        with open(shared._resultPath("particles.star"), "rb") as first:
+            several = first.read()
+        with open(whole._resultPath("particles.star"), "rb") as second:
+            assert several == second.read()
+
+    def test_streaming(self):
+        """A set that is still growing is aligned in portions, and the output is closed when the input is."""
+        producer = self.newProtocol(EMProtocol)
+        self.saveProtocol(producer)
+        producer.makePathsAndClean()
+        source = [item.clone() for item in self.simulate.outputParticles.iterItems()]
+        growing = SetOfParticles(filename=producer._getPath("particles.sqlite"))
+        growing.copyInfo(self.simulate.outputParticles)
+
+        def arrive(items, state):
+            growing.enableAppend()
+            for item in items:
+                growing.append(item)
+            growing.setStreamState(state)
+            growing.write()
+            growing.close()
+
+        arrive(source[:3], Set.STREAM_OPEN)
+        producer._defineOutputs(outputParticles=growing)
+        self.saveProtocol(producer)
+        hemnma = self.hemnma(numberOfThreads=1, portionSize=3)
+        hemnma.inputParticles.set(producer)
+        hemnma.inputParticles.setExtended("outputParticles")
+        os.environ["SCIPION_STEPS_CHECK_SEC"] = "1"
+        try:
+            self.proj.launchProtocol(hemnma, wait=False)
+        finally:
+            del os.environ["SCIPION_STEPS_CHECK_SEC"]
+
+        def wait(condition):
+            deadline = time.time() + 120
+            while time.time() < deadline and hemnma.isActive():
+                if condition():
+                    return True
+                time.sleep(0.5)
+                self.proj._updateProtocol(hemnma)
+            return condition()
+
+        assert wait(lambda: hasattr(hemnma, "outputParticles") and hemnma.outputParticles.getSize() == 3)
+        assert hemnma.isActive(), hemnma.getErrorMessage()
+        assert hemnma.outputParticles.isStreamOpen()
+        arrive(source[3:4], Set.STREAM_OPEN)  # too few for a portion
+        arrive(source[4:], Set.STREAM_CLOSED)
+        assert wait(hemnma.isFinished), hemnma.getErrorMessage()
+        assert hemnma.outputParticles.isStreamClosed()
+        output = SetOfParticlesFlex(filename=hemnma.outputParticles.getFileName())
+        output.loadAllProperties()
+        assert output.isStreamClosed()
+        assert output.hasAlignmentProj()
+        assert output.hasCTF()
+        items = {item.getObjId(): item.clone() for item in output.iterItems()}
+        assert sorted(items) == [item.getObjId() for item in source]
+        for item in source:
+            assert items[item.getObjId()].getLocation() == item.getLocation()
+            assert len(amplitudes_of(items[item.getObjId()])) == 2
+        assert "*8* particles" in hemnma.summary()[0]
+        measured = [hemnma._portionPath(number, "hemnma", "calibration.json") for number in (1, 2)]
+        with open(measured[0]) as first, open(measured[1]) as second:
+            assert first.read() == second.read()
+        assert not os.path.exists(hemnma._portionPath(3))
 
     def test_validation(self):
         hemnma = self.hemnma(modeList="7,55")

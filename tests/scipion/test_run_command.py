@@ -1,10 +1,15 @@
 """When a step is repeated, its command continues from finished work exactly where nothing has changed."""
 
+import os
 import shlex
+import subprocess
+import sys
 
 import pytest
 
+from continuousflex_dl.core.distributed import place_of
 from continuousflex_dl.protocols import CflexProtHEMNMA
+from continuousflex_dl.protocols.command import job
 
 
 class Recorder(CflexProtHEMNMA):
@@ -15,8 +20,8 @@ class Recorder(CflexProtHEMNMA):
         self.commands = []
 
     def runJob(self, program, arguments, **kwargs):  # noqa: N802  (Scipion's name)
-        assert kwargs["numberOfMpi"] == 1
         self.commands.append((program, shlex.split(arguments)))
+        self.mpi, self.environ = kwargs["numberOfMpi"], kwargs["env"]
 
 
 @pytest.fixture
@@ -90,4 +95,63 @@ def test_gpu_is_shown_to_the_program(protocol):
     protocol.useGpu.set(True)
     arguments = run(protocol)
     assert protocol.commands[-1][0].startswith("CUDA_VISIBLE_DEVICES=%(GPU)s ")
+    assert "torch.distributed" not in protocol.commands[-1][0]
     assert "--device=cuda" in arguments
+    assert (protocol.mpi, protocol.environ["CFLEX_LAUNCHER"]) == (1, "none")
+
+
+def test_one_process_takes_no_place_that_a_cluster_gave_to_scipion(protocol, monkeypatch):
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    run(protocol)
+    assert place_of(protocol.environ).alone
+    protocol.numberOfMpi.set(2)
+    run(protocol)
+    started_by_mpirun = {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}
+    assert place_of({**protocol.environ, **started_by_mpirun}).launcher == "openmpi"
+
+
+def test_several_gpus_have_a_process_each(protocol):
+    protocol.useGpu.set(True)
+    protocol.gpuList.set("0,2-3")
+    protocol.numberOfThreads.set(8)
+    arguments = run(protocol)
+    program, _ = protocol.commands[-1]
+    assert program.startswith("CUDA_VISIBLE_DEVICES=%(GPU)s ")
+    assert program.endswith("-m torch.distributed.run --standalone --nproc-per-node=3 -m continuousflex_dl")
+    assert "--threads=2" in arguments
+    assert protocol.mpi == 1
+    assert place_of({**protocol.environ, "RANK": "2", "WORLD_SIZE": "3"}).launcher == "torchrun"
+
+
+def test_mpi_is_left_to_the_parallel_command_of_the_host(protocol):
+    protocol.useGpu.set(True)
+    protocol.gpuList.set("0,1")
+    protocol.numberOfMpi.set(4)
+    protocol.numberOfThreads.set(8)
+    arguments = run(protocol)
+    program, _ = protocol.commands[-1]
+    assert shlex.split(program) == [sys.executable]  # one word, nothing in front: it becomes an argument of mpirun
+    assert arguments[:3] == ["-m", "continuousflex_dl", "hemnma"]
+    assert "--threads=8" in arguments
+    assert protocol.mpi == 4
+    assert protocol.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+def test_gpus_of_a_queue_are_not_looked_for_here(protocol):
+    protocol.useGpu.set(True)
+    protocol.gpuList.set("0,0")
+    assert "name a GPU twice" in protocol._gpuErrors()[0]
+    protocol.gpuList.set("0-7")
+    protocol._useQueue.set(True)
+    assert protocol._gpuErrors() == []
+
+
+def test_the_command_runs_with_what_the_protocol_spells(protocol, tmp_path):
+    """Through a shell, as Scipion does it: two processes without a GPU, which both say that there is no such file."""
+    spelt = job(["hemnma", "none.star", "--modes", "none.npz", "--use", "7", "-o", "out"], gpus=[0, 1])
+    command = f"{spelt.program % {'GPU': '0,1'}} {spelt.arguments % {}}"
+    environ = {**os.environ, **spelt.environ, "CFLEX_PATIENCE": "20"}
+    ended = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, env=environ, check=False)
+    assert ended.returncode != 0
+    assert "cflex: error: process 0 of 2 (torchrun): none.star: no such file" in ended.stderr

@@ -18,7 +18,7 @@ from continuousflex_dl.core.errors import InputError, NonFiniteError
 
 Text = NDArray[np.bytes_]  # one column: the values as UTF-8 bytes, quotes included
 
-ROWS_PER_PIECE = 1 << 14  # what is in memory as text at one time, per column
+ROWS_PER_PIECE = 1 << 12  # what is in memory as text at one time, per column
 _LEVEL = 1  # of zlib: higher ones gain little on numbers and take three times as long
 
 
