@@ -51,6 +51,7 @@ def run(options: HemnmaOptions, run: Run) -> None:
     from ..core.devices import keep_freed_memory, resolve_device  # torch is slow to import: bad input is said before it
     from ..core.hemnma.align import Settings
     from ..core.hemnma.pipeline import PROBES, Hemnma
+    from ..core.precision import product_dtype
 
     keep_freed_memory()
     device = resolve_device(options.device, run.place.local_rank)
@@ -64,6 +65,8 @@ def run(options: HemnmaOptions, run: Run) -> None:
         symmetry=options.symmetry,
         local_range_deg=options.local_range,
         local_shift_px=options.local_shift,
+        dtype=product_dtype(device, options.precision),
+        memory_bytes=None if options.memory_mb is None else options.memory_mb << 20,
     )
     others = [int(number) for number in all_modes.indices if number not in options.use]
     hemnma = Hemnma(
@@ -210,6 +213,7 @@ def _result(table: ParticleTable, store: BlockStore, columns: _Columns) -> Itera
             .with_results(
                 score=found["score"],
                 converged=found["converged"],
+                confidence=found["confidence"],
                 angle_std_deg=found["angle_std_deg"],
                 shift_std_angst=found["shift_std_angst"],
             )

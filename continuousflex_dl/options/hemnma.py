@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from .base import CommonOptions, CtfChoice, ModeList, option
+from .base import CommonOptions, CtfChoice, ModeList, Precision, option
 
 
 class HemnmaOptions(CommonOptions):
@@ -108,8 +108,8 @@ class HemnmaOptions(CommonOptions):
         advanced=True,
     )
     hypotheses: int = option(
-        64,
-        help="Orientations kept from the global search for refinement.",
+        32,
+        help="Orientations kept from the global search for refinement; a well-seen particle soon drops most of them.",
         ge=1,
         le=4096,
         label="Hypotheses",
@@ -121,6 +121,20 @@ class HemnmaOptions(CommonOptions):
         unit="Å",
         gt=0,
         label="Finest resolution",
+        advanced=True,
+    )
+    precision: Precision = option(
+        "auto",
+        help="Number format of the large matrix products in search and derivatives: float32 (full) or bfloat16 (mixed); auto takes what the processor does best. The answer itself always comes from float32.",
+        label="Precision",
+        advanced=True,
+    )
+    memory_mb: int | None = option(
+        None,
+        help="Working memory of the refinement, for each thread or GPU; default: what suits the device.",
+        unit="MiB",
+        ge=8,
+        label="Working memory",
         advanced=True,
     )
     batch_size: int = option(

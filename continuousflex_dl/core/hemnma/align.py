@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.stats import chi2
 from torch import Tensor
 
 from ..conventions import matrix_from_euler
@@ -20,6 +21,7 @@ from ..imaging.rotations import (
     turn,
 )
 from .observation import Observation
+from .posterior import NEAR_DEG, summarise
 from .prior import AmplitudePrior
 from .reference import Reference
 from .refine import Hypotheses, Refiner
@@ -46,25 +48,50 @@ class Settings:
         Point group; the global search covers one asymmetric unit.
     local_range_deg, local_shift_px
         Half-width of the search about given poses.
+    dtype
+        Of the large matrix products, see `core.precision`.
+    memory_bytes
+        Working memory of the refinement in one thread; None for what suits the device.
     """
 
     angular_step: float = 15.0
     max_shift_px: float = 8.0
-    hypotheses: int = 64
+    hypotheses: int = 32
     max_resolution: float | None = None
     symmetry: str = "C1"
     local_range_deg: float = 10.0
     local_shift_px: float = 2.0
+    dtype: torch.dtype = torch.float32
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One level of refinement: reference, radius of the disc, iterations, hypotheses kept afterwards."""
+    """One level of refinement.
+
+    Attributes
+    ----------
+    reference, slopes
+        What is compared with the images, and what the derivatives are taken from.
+    radius
+        Of the disc.
+    iterations
+        At most.
+    keep
+        Hypotheses kept afterwards, of each image.
+    within_angst
+        Hypotheses whose atoms are nearer to each other than this are one.
+    margin
+        Hypotheses worse than the best by more than this share of its log-likelihood are dropped.
+    """
 
     reference: Reference
+    slopes: Reference
     radius: int
     iterations: int
     keep: int
+    within_angst: float = 1.0
+    margin: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -72,8 +99,9 @@ class Result:
     """What is known of each image of a block; arrays over images.
 
     euler_deg (n, 3), shift_angst (n, 2) as rlnOrigin, amplitudes and amplitude_std (n, M), score (n,) normalised
-    correlation, angle_std_deg (n,) and shift_std_angst (n,) per axis, converged (n,) bool, amplitude_covariance
-    (n, M, M) of the errors.
+    correlation, angle_std_deg (n,) and shift_std_angst (n,) per axis, confidence (n,) probability that the pose is
+    within `NEAR_DEG` of the true one, alone (n,) weight of the best hypothesis among those about it, converged (n,)
+    bool, amplitude_covariance (n, M, M) of the errors.
     """
 
     euler_deg: np.ndarray
@@ -83,6 +111,8 @@ class Result:
     score: np.ndarray
     angle_std_deg: np.ndarray
     shift_std_angst: np.ndarray
+    confidence: np.ndarray
+    alone: np.ndarray
     converged: np.ndarray
     amplitude_covariance: np.ndarray
 
@@ -117,18 +147,22 @@ class Aligner:
         self.search_radius = max(4, min(self.radius, int(length / (1.5 * travel))))
         self.stages = self._stages()
         self.prior = prior
-        self.shifts = shift_grid(settings.max_shift_px, max(1.0, box / (5.0 * self.search_radius)))
+        self.memory_bytes = settings.memory_bytes or _working_bytes(reference.coordinates.device)
+        self.shifts = shift_grid(settings.max_shift_px, max(1.0, box / (3.3 * self.search_radius)))
         self.templates: Templates | None = None
 
     def _stages(self) -> list[Stage]:
-        keep = self.settings.hypotheses
-        middle = min(self.radius, int(1.7 * self.search_radius))
-        coarse = self.reference.coarsened(6.0)
+        keep, atoms = self.settings.hypotheses, self.reference
+        length = self.box * self.pixel_size
+        middle, fine = (min(self.radius, int(factor * self.search_radius)) for factor in (1.7, 3.0))
+        # blobs of this share of the resolution are as good as atoms, or good enough for derivatives
+        coarse = atoms.coarsened(0.5 * length / self.search_radius)
         return [
-            Stage(coarse, self.search_radius, 5, max(1, keep // 2)),
-            Stage(coarse, middle, 6, max(1, keep // 8)),
-            Stage(self.reference.coarsened(3.0), self.radius, 6, max(1, keep // 32)),
-            Stage(self.reference, self.radius, 12, 1),
+            Stage(coarse, coarse, self.search_radius, 8, max(1, keep // 2), 1.0, 0.4),
+            Stage(coarse, coarse, middle, 8, max(1, keep * 3 // 8), 1.0, 0.2),
+            Stage(atoms.coarsened(0.65 * length / fine), coarse, fine, 6, max(1, keep // 4), 0.7, 0.1),
+            Stage(atoms, atoms.coarsened(1.1 * length / self.radius), self.radius, 6, max(1, keep // 4), 0.5, 0.05),
+            Stage(atoms, atoms, self.radius, 6, 1),
         ]
 
     def conformations(self) -> Tensor:
@@ -141,7 +175,7 @@ class Aligner:
             disc = Disc.make(self.box, self.search_radius, self.reference.coordinates.device)
             rotations = asymmetric_unit(rotation_grid(self.settings.angular_step), self.settings.symmetry)
             self.templates = Templates.make(
-                self.stages[0].reference, rotations, self.conformations(), disc, self.pixel_size
+                self.stages[0].reference, rotations, self.conformations(), disc, self.pixel_size, self.settings.dtype
             )
         return self.templates
 
@@ -195,7 +229,7 @@ class Aligner:
             starts.repeat(1, len(turns), 1).flatten(0, 1),
         )
         first = Refiner(self.stages[0].reference, observation.inner(self.stages[0].radius), self.prior)
-        h = best_distinct(_in_chunks(first, h, 0), images, settings.hypotheses, within_deg=-1.0)
+        h = best_distinct(self._in_chunks(first, h, 0), images, settings.hypotheses, self.reference)
         result = self.refine(observation, h)
         turned = torch.rad2deg(
             angle_between(
@@ -206,64 +240,151 @@ class Aligner:
         inside = (turned <= settings.local_range_deg * 1.5 + 1e-6) & (moved <= settings.local_shift_px * 1.5 + 1e-6)
         return replace(result, converged=result.converged & inside)
 
+    def polish(
+        self,
+        observation: Observation,
+        euler_deg: np.ndarray,
+        shift_angst: np.ndarray,
+        amplitudes: np.ndarray,
+        confidence: np.ndarray,
+    ) -> Result:
+        """Refine each image from one given pose and amplitudes, at full resolution only.
+
+        Parameters
+        ----------
+        observation
+            B images.
+        euler_deg, shift_angst, amplitudes
+            (B, 3), (B, 2), (B, M).
+        confidence
+            (B,) of the search that found them.
+        """
+        like = self.reference.coordinates
+        h = Hypotheses.start(
+            torch.arange(len(observation), device=like.device),
+            torch.as_tensor(matrix_from_euler(euler_deg)).to(like),
+            torch.as_tensor(-np.asarray(shift_angst) / self.pixel_size).to(like),
+            torch.as_tensor(np.asarray(amplitudes)).to(like),
+        )
+        result = self._through(self.stages[-2:], observation, h)
+        return replace(result, confidence=np.minimum(result.confidence, confidence))
+
     def refine(self, observation: Observation, h: Hypotheses) -> Result:
         """Refine hypotheses through all stages and summarise the best of each image."""
-        refiner = None
-        for stage in self.stages:
-            refiner = Refiner(stage.reference, observation.inner(stage.radius), self.prior)
-            h = _in_chunks(refiner, h, stage.iterations)
-            h = best_distinct(h, len(observation), stage.keep)
-        if refiner is None:
-            raise RuntimeError("no refinement stage")
-        return self._summarise(refiner, h)
+        return self._through(self.stages, observation, h)
 
-    def _summarise(self, refiner: Refiner, h: Hypotheses) -> Result:
-        order = torch.argsort(h.image)
-        h = h.take(order)
-        parts = [
-            refiner.covariance(h.take(index))
-            for index in torch.arange(len(h), device=h.image.device).split(_chunk(refiner))
-        ]
+    def _through(self, stages: list[Stage], observation: Observation, h: Hypotheses) -> Result:
+        images = len(observation)
+        rivals = entered = h
+        for stage in stages[:-1]:
+            seen = observation.inner(stage.radius)
+            refiner = Refiner(stage.reference, seen, self.prior, stage.slopes, self.settings.dtype)
+            h = within_margin(self._in_chunks(refiner, h, stage.iterations), refiner.power, images, stage.margin)
+            if stage is self.stages[-3]:
+                rivals = best_distinct(h, images, len(h), self.reference, stage.within_angst)
+            h = best_distinct(h, images, stage.keep, self.reference, stage.within_angst)
+            if stage is self.stages[-3]:
+                entered = h
+        posterior = summarise(h, rivals, entered, images)
+        last = stages[-1]
+        refiner = Refiner(last.reference, observation.inner(last.radius), self.prior)
+        best = self._in_chunks(refiner, posterior.best, last.iterations)
+        parts = [refiner.covariance(best.take(index)) for index in self._chunks(refiner, best)]
         covariance, score, variance = (torch.cat([part[number] for part in parts]) for number in range(3))
+        covariance = covariance + posterior.spread
         std = torch.sqrt(torch.diagonal(covariance, dim1=-2, dim2=-1).clamp(min=0)).cpu().numpy()
-        euler = euler_from_rotation(h.rotation)
-        converged = (h.change < 0.5) & torch.isfinite(variance)
+        angle_std = np.rad2deg(np.sqrt((std[:, :3] ** 2).mean(-1)))
+        confidence = posterior.share.cpu().numpy() * chi2.cdf((NEAR_DEG / angle_std.clip(min=1e-3)) ** 2, 3)
+        converged = (best.change < 0.5) & torch.isfinite(variance)
+        answer = replace(posterior, best=best).mean()
         return Result(
-            euler,
-            -h.shift_px.cpu().double().numpy() * self.pixel_size,
-            h.amplitudes.cpu().double().numpy(),
+            euler_from_rotation(answer.rotation),
+            -answer.shift_px.cpu().double().numpy() * self.pixel_size,
+            answer.amplitudes.cpu().double().numpy(),
             std[:, 5:],
             score.cpu().double().numpy(),
-            np.rad2deg(np.sqrt((std[:, :3] ** 2).mean(-1))),
+            angle_std,
             np.sqrt((std[:, 3:5] ** 2).mean(-1)) * self.pixel_size,
-            converged.cpu().numpy(),
+            confidence,
+            posterior.alone.cpu().numpy(),
+            converged.cpu().numpy() & (confidence > 0.5),
             covariance[:, 5:, 5:].cpu().double().numpy(),
         )
 
+    def _chunks(self, refiner: Refiner, h: Hypotheses) -> tuple[Tensor, ...]:
+        size = max(1, self.memory_bytes // refiner.bytes_per_hypothesis)
+        return torch.arange(len(h), device=h.image.device).split(size)
 
-def _chunk(refiner: Refiner) -> int:
-    budget = WORKING_BYTES if refiner.filter.device.type == "cpu" else 2 << 30
-    return max(1, budget // refiner.bytes_per_hypothesis)
-
-
-def _in_chunks(refiner: Refiner, h: Hypotheses, iterations: int) -> Hypotheses:
-    index = torch.arange(len(h), device=h.image.device)
-    return Hypotheses.join([refiner.refine(h.take(part), iterations) for part in index.split(_chunk(refiner))])
+    def _in_chunks(self, refiner: Refiner, h: Hypotheses, iterations: int) -> Hypotheses:
+        return Hypotheses.join([refiner.refine(h.take(part), iterations) for part in self._chunks(refiner, h)])
 
 
-def best_distinct(h: Hypotheses, images: int, keep: int, within_deg: float = 3.0) -> Hypotheses:
-    """The best hypotheses of each image, those that ended in the same orientation counted once."""
+def _working_bytes(device: torch.device) -> int:
+    if device.type != "cuda":
+        return WORKING_BYTES
+    return min(4 << 30, int(torch.cuda.mem_get_info(device)[0]) // 4)
+
+
+def within_margin(h: Hypotheses, power: Tensor, images: int, margin: float) -> Hypotheses:
+    """Those whose gain in log-likelihood over no particle is at most this share (and 12) below the best of the image.
+
+    A well-seen particle tells its poses apart early, and few are worth more work; a faint one keeps many.
+
+    Parameters
+    ----------
+    power
+        (B,) sum of squares of the whitened images.
+    """
+    if math.isinf(margin):
+        return h
+    least = torch.full((images,), math.inf, device=h.cost.device).scatter_reduce(0, h.image, h.cost, "amin")
+    allowed = (margin * (0.5 * power - least)).clamp(min=12.0)
+    return h.take(torch.nonzero(h.cost <= (least + allowed)[h.image]).flatten())
+
+
+def best_distinct(
+    h: Hypotheses, images: int, keep: int, reference: Reference, within_angst: float = 0.0, margin: float = math.inf
+) -> Hypotheses:
+    """The best hypotheses of each image, those that ended in the same place counted once.
+
+    Parameters
+    ----------
+    h
+        Of all images.
+    images
+        Number of images; each has at least one hypothesis.
+    keep
+        At most so many are kept of each image.
+    reference
+        Whose atoms are turned and deformed.
+    within_angst
+        Of two whose atoms are nearer to each other than this (root mean square of the effects of rotation and of
+        amplitudes) only the better one is kept.
+    margin
+        Those whose cost is above the best by more than this are dropped.
+    """
+    order = torch.argsort(h.cost, stable=True)
+    order = order[torch.argsort(h.image[order], stable=True)]  # by image, best first
+    h = h.take(order)
+    count = torch.bincount(h.image, minlength=images)
+    first = torch.cumsum(count, 0) - count
+    rank = torch.arange(len(h), device=h.image.device) - first[h.image]
+    width = int(count.max())
+    table = torch.full((images, width), -1, dtype=torch.long, device=h.image.device)
+    table[h.image, rank] = torch.arange(len(h), device=h.image.device)
+    cost = torch.where(table >= 0, h.cost[table], math.inf)  # (images, width), ascending
+    open_ = (table >= 0) & (cost <= cost[:, :1] + margin)
+    rotation, amplitudes = h.rotation[table], h.amplitudes[table] / reference.amplitude_unit
+    every = torch.arange(images, device=h.image.device)
     chosen = []
-    for image in range(images):
-        member = torch.nonzero(h.image == image).flatten()
-        member = member[torch.argsort(h.cost[member], stable=True)]
-        kept: list[int] = []
-        for candidate in member.tolist():
-            if len(kept) == keep:
-                break
-            if not kept or float(
-                angle_between(h.rotation[kept], h.rotation[candidate].expand(len(kept), 3, 3)).min()
-            ) > math.radians(within_deg):
-                kept.append(candidate)
-        chosen.extend(kept)
-    return h.take(torch.tensor(chosen, device=h.image.device))
+    for _ in range(min(keep, width)):
+        best = open_.float().argmax(1)  # the first that is open
+        chosen.append(torch.where(open_.any(1), table[every, best], -1))
+        trace = (rotation * rotation[every, best][:, None]).sum((-2, -1))
+        # a turn by an angle t moves atoms by t r sqrt(2 / 3) on average; 2 (1 - cos t) stands for t squared
+        turned = (3.0 - trace) * reference.gyration_radius**2 * (2.0 / 3.0)
+        bent = ((amplitudes - amplitudes[every, best][:, None]) ** 2).sum(-1)
+        open_ = open_ & (turned + bent > within_angst**2)
+        open_[every, best] = False
+    index = torch.stack(chosen, 1).flatten()
+    return h.take(index[index >= 0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -29,7 +29,8 @@ from .reference import Reference
 
 NOISE_IMAGES = 256  # images that the noise is measured on, spread evenly over the set
 FIRST_IMAGES = 32  # images that are aligned to measure atom width and model error
-PRIOR_IMAGES = 160  # images that are aligned to learn how the amplitudes are distributed
+PRIOR_IMAGES = 480  # images that are aligned to learn how the amplitudes are distributed
+_SURE = 0.9  # confidence in a pose found while calibrating from which on it is only refined again, not searched again
 PROBES = 4  # stiff modes that show how large the model error is
 _NOISE_FLOOR = 1e-3  # of the mean power: images without noise still have model errors
 
@@ -48,6 +49,9 @@ class Calibration:
         Error of amplitudes over what noise alone explains (already in `noise`).
     mean, covariance
         Distribution of the amplitudes: (M,) and (M, M), or None for no prior.
+    aligned
+        Answers for the particles that were aligned to measure all this, by image name: confidence, share of the best
+        hypothesis, Euler angles, origin, amplitudes. They are refined again with what was learned, not searched again.
     """
 
     sigma: float
@@ -55,6 +59,7 @@ class Calibration:
     inflation: float
     mean: list[float]
     covariance: list[list[float]] | None
+    aligned: dict[str, list[float]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For a JSON file; the inverse of ``Calibration(**d)``."""
@@ -90,6 +95,9 @@ def transfer_function(table: ParticleTable, choice: str, indices: np.ndarray, di
     values = ctf(CtfBatch.from_arrays(table.ctf.take(indices), disc.kx.device), disc.frequency(pixel_size))
     flipped = np.ones(len(indices), dtype=bool) if choice == "flipped" else np.asarray(table.phase_flipped)[indices]
     return torch.where(torch.as_tensor(flipped, device=values.device)[:, None], values.abs(), values)
+
+
+_KNOWN = ("confidence", "alone", "euler_deg", "shift_angst", "amplitudes")  # what is kept of particles aligned early
 
 
 class Hemnma:
@@ -181,16 +189,19 @@ class Hemnma:
             return calibration
         first = [_spread(np.flatnonzero(self.group == g), FIRST_IMAGES) for g in range(len(self.pixel_sizes))]
         more = _spread(np.arange(len(self.table)), PRIOR_IMAGES) if learn and covariance is not None else np.arange(0)
-        self._reporter = _Counter(progress, sum(map(len, first)) + len(more))
-        calibration = self._measured(calibration, first, threads)
+        self._reporter = _Counter(progress, len(np.unique(np.concatenate([*first, more]))))
+        known: dict[int, list[float]] = {}
+        calibration = self._measured(calibration, first, threads, known)
         self.use(calibration)
         if len(more) >= LEAST_PARTICLES:
-            found = self._align_some(more, threads)
+            found = self._align_some(more, threads, known)
             ok = found["converged"]
             prior = learn_prior(found["amplitudes"][ok], found["amplitude_covariance"][ok])
             if prior is not None and prior.covariance is not None:
                 calibration = replace(calibration, mean=prior.mean.tolist(), covariance=prior.covariance.tolist())
-                self.use(calibration)
+        names = self.table.image_name
+        calibration = replace(calibration, aligned={str(names[index]): row for index, row in sorted(known.items())})
+        self.use(calibration)
         return calibration
 
     def _noise(self) -> list[list[float]]:
@@ -205,11 +216,13 @@ class Hemnma:
             noise.append(power.clamp(min=_NOISE_FLOOR * variance * self.stack.box**2).tolist())
         return noise
 
-    def _measured(self, before: Calibration, first: list[np.ndarray], threads: int) -> Calibration:
+    def _measured(
+        self, before: Calibration, first: list[np.ndarray], threads: int, known: dict[int, list[float]]
+    ) -> Calibration:
         """Atom width and model error from aligned images of every group."""
         aligned = []
         for group, chosen in enumerate(first):
-            found = self._align_some(chosen, threads)
+            found = self._align_some(chosen, threads, known)
             observation = self._observe(chosen, group)
             columns = (
                 matrix_from_euler(found["euler_deg"]),
@@ -233,18 +246,22 @@ class Hemnma:
             before, sigma=sigma, noise=[[float(v) * factor**2 for v in power] for power in noise], inflation=factor
         )
 
-    def _align_some(self, indices: np.ndarray, threads: int) -> dict[str, np.ndarray]:
-        """Align particles in small portions, so that all threads have work."""
+    def _align_some(self, indices: np.ndarray, threads: int, known: dict[int, list[float]]) -> dict[str, np.ndarray]:
+        """Align particles in small portions, so that all threads have work; those `known` are refined again only."""
         portions = np.array_split(indices, max(1, len(indices) // 4))
+        before = dict(known)
 
         def one(portion: np.ndarray) -> dict[str, np.ndarray]:
-            found = self.align(portion)
-            self._reporter.add(len(portion))
+            found = self._align(portion, before)
+            self._reporter.add(sum(int(index) not in before for index in portion))
             return found
 
         with ThreadPoolExecutor(max_workers=threads) as pool:
             parts = list(pool.map(one, portions))
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        columns = [found[name].reshape(len(indices), -1) for name in _KNOWN]
+        known.update(zip(indices.tolist(), np.concatenate(columns, 1).tolist(), strict=True))
+        return found
 
     def _images(self, indices: np.ndarray) -> Tensor:
         # a copy in torch's own memory: the last bits of a transform depend on how its input is aligned
@@ -269,21 +286,28 @@ class Hemnma:
         NonFiniteError
             If the alignment of a particle gives no finite number.
         """
+        names, aligned = self.table.image_name, self.calibration.aligned if self.calibration else {}
+        known = {int(index): aligned[name] for index in indices if (name := str(names[index])) in aligned}
+        return self._align(indices, known)
+
+    def _align(self, indices: np.ndarray, known: dict[int, list[float]]) -> dict[str, np.ndarray]:
         parts: list[tuple[np.ndarray, Result]] = []
+        sure = np.array([min(known.get(int(index), [0.0])[:2]) >= _SURE for index in indices])
         for group, aligner in enumerate(self._aligners):
-            at = np.flatnonzero(self.group[indices] == group)
-            if not len(at):
-                continue
-            members = indices[at]
-            observation = self._observe(members, group)
-            euler, shift = self.table.euler_deg, self.table.shift_angst
-            if self.initial_poses and euler is not None:
-                shift = np.zeros((len(self.table), 2)) if shift is None else shift
-                given = self._given_amplitudes(members)
-                result = aligner.align_locally(observation, euler[members], shift[members], given)
-            else:
-                result = aligner.align(observation)
-            parts.append((at, result))
+            for again in (False, True):
+                at = np.flatnonzero((self.group[indices] == group) & (sure == again))
+                if not len(at):
+                    continue
+                members = indices[at]
+                observation = self._observe(members, group)
+                if again:
+                    rows = np.array([known[int(index)] for index in members])
+                    result = aligner.polish(observation, rows[:, 2:5], rows[:, 5:7], rows[:, 7:], rows[:, 0])
+                elif self.initial_poses:
+                    result = self._align_locally(aligner, observation, members)
+                else:
+                    result = aligner.align(observation)
+                parts.append((at, result))
         arrays = {}
         for name in Result.__dataclass_fields__:
             first = np.asarray(getattr(parts[0][1], name))
@@ -298,6 +322,13 @@ class Hemnma:
                 )
             arrays[name] = full
         return arrays
+
+    def _align_locally(self, aligner: Aligner, observation: Observation, members: np.ndarray) -> Result:
+        euler, shift = self.table.euler_deg, self.table.shift_angst
+        if euler is None:
+            raise RuntimeError("no poses to start from")
+        shift = np.zeros((len(self.table), 2)) if shift is None else shift
+        return aligner.align_locally(observation, euler[members], shift[members], self._given_amplitudes(members))
 
     def _given_amplitudes(self, members: np.ndarray) -> np.ndarray | None:
         numbers = [int(number) for number in self.modes.indices]

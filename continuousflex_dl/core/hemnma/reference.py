@@ -71,6 +71,11 @@ class Reference:
         mass = torch.cumsum(self.weights[order], 0)
         return float(distance[order][torch.searchsorted(mass, 0.95 * mass[-1]).clamp(max=len(order) - 1)])
 
+    @property
+    def gyration_radius(self) -> float:
+        """Root mean square distance in Å from the centre, by mass."""
+        return float(torch.sqrt((self.weights * (self.coordinates**2).sum(-1)).sum() / self.weights.sum()))
+
     def deformed(self, amplitudes: Tensor) -> Tensor:
         """Coordinates (..., N, 3) for amplitudes (..., M)."""
         return self.coordinates + torch.einsum("...m,mnc->...nc", amplitudes, self.vectors)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..imaging.gaussian import assemble, form_factor, harmonics
 from ..imaging.rotations import turn
-from .observation import Observation, as_real
+from .forward import Forward
+from .observation import Observation
 from .prior import AmplitudePrior
 from .reference import Reference
 
@@ -40,6 +40,9 @@ class Hypotheses:
         (h,) state of the optimiser.
     change
         (h,) predicted gain of the last step, in units of log-likelihood; small at convergence.
+    evidence
+        (h,) logarithm of the probability of the image under this hypothesis and those about it (Laplace), up to a
+        constant of the image.
     """
 
     image: Tensor
@@ -50,12 +53,14 @@ class Hypotheses:
     cost: Tensor
     damping: Tensor
     change: Tensor
+    evidence: Tensor
 
     @classmethod
     def start(cls, image: Tensor, rotation: Tensor, shift_px: Tensor, amplitudes: Tensor) -> Hypotheses:
         """Hypotheses before any refinement."""
         zero = torch.zeros(len(image), device=rotation.device)
-        return cls(image, rotation, shift_px, amplitudes, zero + 1, zero + math.inf, zero + 1e-2, zero + math.inf)
+        infinite = zero + math.inf
+        return cls(image, rotation, shift_px, amplitudes, zero + 1, infinite, zero + 1e-2, infinite, -infinite)
 
     def __len__(self) -> int:
         return len(self.image)
@@ -92,14 +97,25 @@ class Refiner:
         Images at the resolution wanted.
     prior
         Distribution of the amplitudes.
+    slopes
+        Coarser reference that the derivatives are taken from, for the way down only; None for exact ones.
+    dtype
+        Of the matrix products of the derivatives.
     """
 
-    def __init__(self, reference: Reference, observation: Observation, prior: AmplitudePrior) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        observation: Observation,
+        prior: AmplitudePrior,
+        slopes: Reference | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.reference = reference
         self.observation = observation
         self.prior_mean = torch.as_tensor(prior.mean).to(reference.coordinates)
         self.prior_precision = prior.precision(reference.coordinates)
-        self.filter = observation.transfer * form_factor(observation.disc, reference.sigma, observation.pixel_size)
+        self.forward = Forward(reference, observation, slopes, dtype)
         self.power = (observation.data.real**2 + observation.data.imag**2).sum(-1)
         # amplitudes are refined in units of 1 Å RMSD and angles and shifts in units of similar effect, so that one
         # damping suits all parameters
@@ -116,24 +132,22 @@ class Refiner:
 
     @property
     def bytes_per_hypothesis(self) -> int:
-        """Working memory of one hypothesis, nearly all of it the weighted harmonics."""
-        columns = 2 * (self.observation.disc.radius + 1)
-        return 4 * self.reference.n_atoms * columns * (6 + 2 * self.reference.n_modes)
+        """Working memory of one hypothesis."""
+        return self.forward.bytes_per_hypothesis
 
     def linearise(self, h: Hypotheses) -> Linearisation:
         """Cost, gradient and Gauss-Newton curvature, all in scaled units (see `_units`)."""
-        model, jacobian = self._model_and_jacobian(h)
-        data = as_real(self.observation.data[h.image])
+        full = self.forward.model_and_slopes(h.image, h.rotation, h.shift_px, h.amplitudes)  # (h, 6 + M, 4 K' K')
+        model, data = full[:, -1], self.forward.data[h.image]
         norm = (model**2).sum(-1).clamp(min=1e-30)
         overlap = (model * data).sum(-1)
         scale = (overlap / norm).clamp(min=1e-6 * torch.sqrt(self.power[h.image] / norm))
-        residual = data - scale[:, None] * model
+        residual = torch.addcmul(data, model, -scale[:, None])
         pull = (h.amplitudes - self.prior_mean) @ self.prior_precision
         cost = 0.5 * (residual**2).sum(-1) + self._prior_cost(h)
-        jacobian = jacobian * (scale[:, None] * self._units[:-1])[..., None]
-        full = torch.cat([jacobian, model[:, None] * scale[:, None, None]], dim=1)  # scale enters as its logarithm
-        gradient = -(full @ residual[..., None]).squeeze(-1)
-        curvature = full @ full.transpose(-1, -2)
+        units = scale[:, None] * self._units  # the scale enters as its logarithm
+        gradient = -(full @ residual[..., None]).squeeze(-1) * units
+        curvature = full @ full.transpose(-1, -2) * units[:, :, None] * units[:, None, :]
         unit = self._units[_FIRST_AMPLITUDE:-1]
         gradient[:, _FIRST_AMPLITUDE:-1] += pull * unit
         curvature[:, _FIRST_AMPLITUDE:-1, _FIRST_AMPLITUDE:-1] += self.prior_precision * unit[:, None] * unit
@@ -144,37 +158,6 @@ class Refiner:
     def _prior_cost(self, h: Hypotheses) -> Tensor:
         offset = h.amplitudes - self.prior_mean
         return 0.5 * ((offset @ self.prior_precision) * offset).sum(-1)
-
-    def _model_and_jacobian(self, h: Hypotheses) -> tuple[Tensor, Tensor]:
-        """Whitened model (h, 2F) at scale 1; derivatives (h, 5 + M, 2F) by rotation (rad), shift (px), amplitude."""
-        reference, disc = self.reference, self.observation.disc
-        pixel = self.observation.pixel_size
-        rotated = reference.deformed(h.amplitudes) @ h.rotation.transpose(-1, -2) / pixel  # (h, N, 3) px
-        x, y, z = rotated.unbind(-1)
-        motion = torch.einsum("hac,mnc->hamn", h.rotation[:, :2], reference.vectors) / pixel  # (h, 2, M, N)
-        mass = reference.weights
-        # sums over atoms with these weights: 1, X, Y, Z, then dX/dq and dY/dq of every mode
-        sums = torch.cat([torch.stack([torch.ones_like(x), x, y, z], 1), motion.flatten(1, 2)], 1) * mass
-        x_harmonics = harmonics(x + h.shift_px[:, 0, None], disc.radius, disc.box)
-        y_harmonics = harmonics(y + h.shift_px[:, 1, None], disc.radius, disc.box)
-        left = (sums[:, :, None] * y_harmonics[:, None]).flatten(1, 2)
-        products = (left @ x_harmonics.transpose(-1, -2)).unflatten(1, (sums.shape[1], -1))
-        transfer = self.filter[h.image]
-        coefficients = assemble(products, disc) * transfer[:, None]
-        one, by_x, by_y, by_z = (coefficients[:, index] for index in range(4))
-        modes = reference.n_modes
-        q_x, q_y = coefficients[:, 4 : 4 + modes], coefficients[:, 4 + modes :]
-        # moving an atom by dX multiplies its coefficient by -2 pi i kx dX / box
-        slope = torch.tensor(-2j * math.pi / disc.box, dtype=coefficients.dtype, device=coefficients.device)
-        kx, ky = slope * disc.kx, slope * disc.ky
-        derivatives = torch.cat(
-            [
-                torch.stack([-ky * by_z, kx * by_z, ky * by_x - kx * by_y, kx * one, ky * one], 1),
-                kx * q_x + ky * q_y,
-            ],
-            1,
-        )
-        return as_real(one), as_real(derivatives)
 
     def step(self, h: Hypotheses, here: Linearisation) -> tuple[Hypotheses, Tensor]:
         """Proposed hypotheses and the predicted decrease of the cost (h,)."""
@@ -240,7 +223,8 @@ class Refiner:
                 )
             )
             active = active[chosen.change > tolerance]
-        return h
+        # the volume of a Gaussian goes as the determinant of its curvature to the power of -1/2
+        return replace(h, evidence=-h.cost - 0.5 * torch.linalg.slogdet(_lifted(here.curvature)).logabsdet.to(h.cost))
 
     def covariance(self, h: Hypotheses) -> tuple[Tensor, Tensor, Tensor]:
         """Covariance of the parameters from the Fisher information, and how well the model explains the image.
@@ -255,12 +239,17 @@ class Refiner:
         parameters = here.gradient.shape[-1]
         freedom = 2 * len(self.observation.disc) - parameters
         variance = 2 * (here.cost - self._prior_cost(h)) / max(freedom, 1) * self.observation.inflation**2
-        curvature = here.curvature.double()
-        floor = torch.diagonal(curvature, dim1=-2, dim2=-1).amax(-1, keepdim=True) * 1e-12 + 1e-30
-        inverse = torch.linalg.inv(curvature + torch.diag_embed(floor.expand(-1, parameters)))
+        inverse = torch.linalg.inv(_lifted(here.curvature))
         units = self._units[:-1].double()
         covariance = inverse[:, :-1, :-1] * units[:, None] * units * variance.double()[:, None, None]
         return covariance, here.explained, variance
+
+
+def _lifted(curvature: Tensor) -> Tensor:
+    """Curvature in double precision that can be inverted also where the image does not show a direction."""
+    curvature = curvature.double()
+    floor = torch.diagonal(curvature, dim1=-2, dim2=-1).amax(-1, keepdim=True) * 1e-12 + 1e-30
+    return curvature + torch.diag_embed(floor.expand(-1, curvature.shape[-1]))
 
 
 def _where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:

@@ -1,4 +1,8 @@
-"""Global search: every orientation, shift and a few conformations, scored as matrix products."""
+"""Global search: every orientation, shift and a few conformations, scored as matrix products.
+
+All shifts of an image against all orientations is the expensive part, so it is done for one conformation only, the
+middle one; the other conformations are tried at the better orientations, with the shift found there.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from ..imaging.gaussian import form_factor, project
 from .observation import Observation, as_real
 from .reference import Reference
 
+_TRIED = 4  # one in so many orientations is tried in all conformations
+
 
 @dataclass(frozen=True)
 class Templates:
@@ -22,13 +28,15 @@ class Templates:
     rotations
         (T, 3, 3).
     conformations
-        (K, M) amplitudes; the first is the resting reference.
+        (K, M) amplitudes; the first is the middle of the others.
     coefficients
         (K, T, 2 F) real and imaginary parts, form factor included, no CTF.
     power
         (K, T, F) squared modulus.
     disc
         Frequencies.
+    quick
+        (T, 2 F) the first conformation in the number format of the large matrix product.
     """
 
     rotations: Tensor
@@ -36,12 +44,19 @@ class Templates:
     coefficients: Tensor
     power: Tensor
     disc: Disc
+    quick: Tensor
 
     @classmethod
     def make(
-        cls, reference: Reference, rotations: Tensor, conformations: Tensor, disc: Disc, pixel_size: float
+        cls,
+        reference: Reference,
+        rotations: Tensor,
+        conformations: Tensor,
+        disc: Disc,
+        pixel_size: float,
+        dtype: torch.dtype = torch.float32,
     ) -> Templates:
-        """Project `reference` in every conformation and orientation."""
+        """Project `reference` in every conformation and orientation; `dtype` is that of the large product."""
         form = form_factor(disc, reference.sigma, pixel_size)
         rotations = rotations.to(reference.coordinates)
         coefficients = []
@@ -54,7 +69,7 @@ class Templates:
             coefficients.append(torch.cat(rows))
         stacked = torch.stack(coefficients)
         real, imaginary = stacked.chunk(2, dim=-1)
-        return cls(rotations, conformations, stacked, real**2 + imaginary**2, disc)
+        return cls(rotations, conformations, stacked, real**2 + imaginary**2, disc, stacked[0].to(dtype))
 
 
 @dataclass(frozen=True)
@@ -105,23 +120,31 @@ def search(templates: Templates, observation: Observation, shifts_px: Tensor, ke
     """
     images, count = len(observation), len(templates.rotations)
     matched = observation.data * observation.transfer  # (B, F)
-    moved = matched[:, None] * shift_phase(observation.disc, -shifts_px.to(matched.real))
-    left = as_real(moved).flatten(0, 1)  # (B S, 2 F)
+    moved = as_real(matched[:, None] * shift_phase(observation.disc, -shifts_px.to(matched.real)))  # (B, S, 2 F)
     weight = observation.transfer**2
-    best_gain = torch.full((images, count), -1.0, device=left.device)
-    best_shift = torch.zeros(images, count, dtype=torch.long, device=left.device)
-    best_conformation = torch.zeros(images, count, dtype=torch.long, device=left.device)
-    for number, (coefficients, power) in enumerate(zip(templates.coefficients, templates.power, strict=True)):
-        correlation, shift = (left @ coefficients.T).unflatten(0, (images, -1)).max(dim=1)
-        gain = correlation.clamp(min=0) ** 2 / (2 * (weight @ power.T)).clamp(min=1e-30)
-        better = gain > best_gain
-        best_gain = torch.where(better, gain, best_gain)
-        best_shift = torch.where(better, shift, best_shift)
-        best_conformation = torch.where(better, number, best_conformation)
-    gain, chosen = best_gain.topk(min(keep, count), dim=1)
+    product = moved.flatten(0, 1).to(templates.quick.dtype) @ templates.quick.T
+    correlation, shift = product.unflatten(0, (images, -1)).max(dim=1)
+    _, tried = _gain(correlation.float(), weight @ templates.power[0].T).topk(
+        max(min(keep, count), count // _TRIED), dim=1
+    )
+    shift = shift.gather(1, tried)  # (B, Q)
+    gains = torch.empty(images, len(templates.conformations), tried.shape[1], device=weight.device)
+    for image in range(images):  # one at a time: the templates gathered for one image fill the cache
+        rows = moved[image, shift[image]]
+        for number in range(len(templates.conformations)):
+            at = tried[image]
+            overlap = (rows * templates.coefficients[number, at]).sum(-1)
+            gains[image, number] = _gain(overlap, templates.power[number, at] @ weight[image])
+    gain, conformation = gains.max(dim=1)
+    gain, best = gain.topk(min(keep, count), dim=1)
+    chosen = tried.gather(1, best)
     return Candidates(
         templates.rotations[chosen],
-        shifts_px.to(left)[best_shift.gather(1, chosen)],
-        templates.conformations[best_conformation.gather(1, chosen)],
+        shifts_px.to(weight)[shift.gather(1, best)],
+        templates.conformations[conformation.gather(1, best)],
         gain,
     )
+
+
+def _gain(overlap: Tensor, norm: Tensor) -> Tensor:
+    return overlap.clamp(min=0) ** 2 / (2 * norm).clamp(min=1e-30)

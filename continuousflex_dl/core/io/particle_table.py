@@ -278,6 +278,11 @@ class ParticleTable:
         return None if values is None else values == 1
 
     @cached_property
+    def confidence(self) -> Floats | None:
+        """(n,) probability that the pose is within 10 degrees of the true one."""
+        return self._optional("cflexConfidence")
+
+    @cached_property
     def angle_std_deg(self) -> Floats | None:
         """(n,) one-sigma of the rotation, degrees."""
         return self._optional("cflexAngleStd")
@@ -366,12 +371,18 @@ class ParticleTable:
         *,
         score: ArrayLike | None = None,
         converged: ArrayLike | None = None,
+        confidence: ArrayLike | None = None,
         angle_std_deg: ArrayLike | None = None,
         shift_std_angst: ArrayLike | None = None,
         frame: ArrayLike | None = None,
     ) -> ParticleTable:
         """Replace the results that are given, all (n,); nan in a score or deviation means that it is not known."""
-        measured = {"cflexScore": score, "cflexAngleStd": angle_std_deg, "cflexShiftStdAngst": shift_std_angst}
+        measured = {
+            "cflexScore": score,
+            "cflexConfidence": confidence,
+            "cflexAngleStd": angle_std_deg,
+            "cflexShiftStdAngst": shift_std_angst,
+        }
         counted = {"cflexConverged": converged, "cflexFrame": frame}
         new = {
             label: decimals(self._checked(v, label, allow_nan=True)) for label, v in measured.items() if v is not None
@@ -379,7 +390,14 @@ class ParticleTable:
         new |= {
             label: shortest(self._checked(v, label).astype(np.int64)) for label, v in counted.items() if v is not None
         }
-        order = ("cflexScore", "cflexConverged", "cflexAngleStd", "cflexShiftStdAngst", "cflexFrame")
+        order = (
+            "cflexScore",
+            "cflexConverged",
+            "cflexConfidence",
+            "cflexAngleStd",
+            "cflexShiftStdAngst",
+            "cflexFrame",
+        )
         return self._with(self.particles.with_columns({label: new[label] for label in order if label in new}))
 
     def with_images(self, image_names: Sequence[str], folder: str | os.PathLike[str] | None = None) -> ParticleTable:

@@ -1,0 +1,142 @@
+"""Model of an image and its derivatives by pose and amplitudes, for many hypotheses at once.
+
+The sum over atoms is a matrix product of harmonics of x and of y (`core.imaging.gaussian`). The model takes one such
+product, its derivatives 4 + 2 M more, so these decide the cost. They need not be as fine as the model: derivatives only
+say which way to go, and where the model is right the minimum is. They are taken from a coarser reference (blobs of
+atoms), and where the processor is faster at it, in bfloat16.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..imaging.gaussian import form_factor, harmonics
+from ..imaging.quadrants import Quadrants
+from .observation import Observation
+from .reference import Reference
+
+
+class Forward:
+    """Whitened model images of one reference on one block of images, in quadrants.
+
+    Parameters
+    ----------
+    reference
+        Atoms or blobs, of the model.
+    observation
+        Images: their transfer function and noise.
+    slopes
+        Reference that the derivatives are taken from; None for the same.
+    dtype
+        Of the matrix products of the derivatives, float32 or bfloat16.
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        observation: Observation,
+        slopes: Reference | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.reference, self.slopes, self.dtype = reference, slopes or reference, dtype
+        disc = observation.disc
+        self.pixel_size = observation.pixel_size
+        self.quadrants = Quadrants(disc.box, disc.radius)
+        form = form_factor(disc, reference.sigma, observation.pixel_size)
+        self.transfer = self.quadrants.spread(observation.transfer * form, disc)  # (B, 2, K', K')
+        coarse = form_factor(disc, self.slopes.sigma, observation.pixel_size)
+        self.slope_transfer = (
+            self.transfer if self.slopes is reference else self.quadrants.spread(observation.transfer * coarse, disc)
+        )
+        data = [self.quadrants.spread(part, disc) for part in (observation.data.real, observation.data.imag)]
+        self.data = torch.stack(data, 1).flatten(1)  # (B, 4 K' K')
+
+    @property
+    def bytes_per_hypothesis(self) -> int:
+        """Working memory of one hypothesis: weighted harmonics, sums, derivatives."""
+        columns, modes = 2 * (self.quadrants.radius + 1), self.reference.n_modes
+        wide = self.dtype.itemsize
+        weighted = self.slopes.n_atoms * columns * (wide * (4 + 2 * modes) + 24) + self.reference.n_atoms * columns * 16
+        return weighted + columns**2 * (4 * (6 + modes) + 4 * (4 + 2 * modes))
+
+    def model(self, index: Tensor, rotation: Tensor, shift_px: Tensor, amplitudes: Tensor) -> Tensor:
+        """Models (h, 4 K' K') at scale 1: real parts, then imaginary ones, of the two quadrants.
+
+        Parameters
+        ----------
+        index
+            (h,) image of each hypothesis, whose transfer function it passes through.
+        rotation, shift_px, amplitudes
+            (h, 3, 3), (h, 2), (h, M).
+        """
+        out = torch.empty(len(index), 2, *self.transfer.shape[1:], device=rotation.device)
+        self._write_model(out, index, rotation, shift_px, amplitudes)
+        return out.flatten(1)
+
+    def model_and_slopes(self, index: Tensor, rotation: Tensor, shift_px: Tensor, amplitudes: Tensor) -> Tensor:
+        """Derivatives by rotation vector (rad), shift (px), amplitudes (Å); last the model: (h, 6 + M, 4 K' K')."""
+        modes = self.reference.n_modes
+        out = torch.empty(len(index), 6 + modes, 2, *self.transfer.shape[1:], device=rotation.device)
+        self._write_model(out[:, -1], index, rotation, shift_px, amplitudes)
+        self._write_shift_slopes(out)
+        self._write_slopes(out, index, rotation, shift_px, amplitudes)
+        return out.flatten(2)
+
+    def _positions(self, reference: Reference, rotation: Tensor, amplitudes: Tensor) -> Tensor:
+        return reference.deformed(amplitudes) @ rotation.transpose(-1, -2) / self.pixel_size  # (h, N, 3) px
+
+    def _harmonics(self, x: Tensor, y: Tensor, shift_px: Tensor) -> tuple[Tensor, Tensor]:
+        radius, box = self.quadrants.radius, self.quadrants.box
+        return harmonics(x + shift_px[:, 0, None], radius, box), harmonics(y + shift_px[:, 1, None], radius, box)
+
+    def _write_model(self, out: Tensor, index: Tensor, rotation: Tensor, shift_px: Tensor, amplitudes: Tensor) -> None:
+        x, y, _ = self._positions(self.reference, rotation, amplitudes).unbind(-1)
+        x_waves, y_waves = self._harmonics(x, y, shift_px)
+        sums = (y_waves * self.reference.weights) @ x_waves.transpose(-1, -2)
+        cc, cs, sc, ss = self.quadrants.parts(sums)
+        self.quadrants.fold(cc, -ss, out[:, 0])
+        self.quadrants.fold(-cs, -sc, out[:, 1])
+        out *= self.transfer[index, None]
+
+    def _write_shift_slopes(self, out: Tensor) -> None:
+        # moving the particle by d multiplies by exp(-i k d): the derivative of (re, im) is k (im, -re)
+        kx, ky = self.quadrants.waves(out)
+        signed = torch.stack([ky, -ky]).expand(2, -1, len(kx))
+        for parameter, wave in ((3, kx), (4, signed)):
+            torch.mul(out[:, -1, 1], wave, out=out[:, parameter, 0])
+            torch.mul(out[:, -1, 0], -wave, out=out[:, parameter, 1])
+
+    def _write_slopes(self, out: Tensor, index: Tensor, rotation: Tensor, shift_px: Tensor, amplitudes: Tensor) -> None:
+        reference, dtype = self.slopes, self.dtype
+        x, y, z = self._positions(reference, rotation, amplitudes).unbind(-1)
+        motion = torch.einsum("hac,mnc->ahmn", rotation[:, :2], reference.vectors) / self.pixel_size  # (2, h, M, N)
+        # displacement of every atom along x and along y: about y and z and by mode; about x and z and by mode
+        along_x = torch.cat([torch.stack([z, -y], 1), motion[0]], 1) * reference.weights
+        along_y = torch.cat([torch.stack([-z, x], 1), motion[1]], 1) * reference.weights
+        x_waves, y_waves = self._harmonics(x, y, shift_px)
+        kx, ky = self.quadrants.waves(x)
+        columns = x_waves.to(dtype).transpose(-1, -2)
+        rows = y_waves.to(dtype)[:, None]
+        dx = self._sums(along_x.to(dtype), rows, columns)
+        dy = self._sums(along_y.to(dtype), rows, columns)
+        dx_cc, dx_cs, dx_sc, dx_ss = (part * kx for part in self.quadrants.parts(dx))
+        dy_cc, dy_cs, dy_sc, dy_ss = (part * ky for part in self.quadrants.parts(dy))
+        real, imaginary = out[:, :, 0], out[:, :, 1]
+        fold = self.quadrants.fold
+        # the derivative of (re, im) is k (im, -re); rotation about x moves along y only, about y along x only
+        fold(-dy_sc[:, 0], -dy_cs[:, 0], real[:, 0])
+        fold(dy_ss[:, 0], -dy_cc[:, 0], imaginary[:, 0])
+        fold(-dx_cs[:, 0], -dx_sc[:, 0], real[:, 1])
+        fold(-dx_cc[:, 0], dx_ss[:, 0], imaginary[:, 1])
+        for rows_of, parameters in ((slice(1, 2), slice(2, 3)), (slice(2, None), slice(5, -1))):  # about z; modes
+            fold(-dx_cs[:, rows_of] - dy_sc[:, rows_of], -dx_sc[:, rows_of] - dy_cs[:, rows_of], real[:, parameters])
+            fold(dy_ss[:, rows_of] - dx_cc[:, rows_of], dx_ss[:, rows_of] - dy_cc[:, rows_of], imaginary[:, parameters])
+        transfer = self.slope_transfer[index, None]
+        out[:, :3] *= transfer[:, None]
+        out[:, 5:-1] *= transfer[:, None]
+
+    def _sums(self, displacement: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Sums over atoms (h, Q, 2 K', 2 K') of displacement (h, Q, N) times both harmonics."""
+        left = (displacement[:, :, None] * rows).flatten(1, 2)
+        return (left @ columns).float().unflatten(1, (displacement.shape[1], -1))
