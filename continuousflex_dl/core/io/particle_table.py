@@ -188,7 +188,7 @@ class ParticleTable:
                 "data_optics "
                 f"({', '.join(map(str, there.tolist()))}); add it there"
             )
-        return group
+        return np.broadcast_to(np.int64(0), len(group)) if len(there) == 1 else group
 
     @cached_property
     def pixel_size(self) -> Floats:
@@ -200,19 +200,19 @@ class ParticleTable:
                 f"{self.optics.where(row, 'rlnImagePixelSize')}: found {values[row]:g}, expected a positive "
                 "number; give --pixel-size"
             )
-        return values[self.optics_group]
+        return self._of_particles(values)
 
     @cached_property
     def phase_flipped(self) -> NDArray[np.bool_]:
         """(n,) whether the image is phase-flipped."""
         values = self._numbers(PHASE_FLIPPED)
-        return np.zeros(len(self), dtype=bool) if values is None else values != 0
+        return np.broadcast_to(np.False_, len(self)) if values is None else values != 0
 
     @cached_property
     def sign(self) -> Floats:
         """(n,) factor +1 or -1 that gives the image white particles; `ImageStack` applies it."""
         values = self._numbers(IMAGE_SIGN)
-        return np.ones(len(self)) if values is None else np.where(values < 0, -1.0, 1.0)
+        return np.broadcast_to(np.float64(1), len(self)) if values is None else np.where(values < 0, -1.0, 1.0)
 
     # Pose and CTF
 
@@ -243,7 +243,7 @@ class ParticleTable:
                 )
             optics[name] = values
         defocus_v, angle, phase = (self._numbers(label) for label in _CTF_LABELS[1:])
-        zeros = np.zeros(len(self))
+        zeros = np.broadcast_to(np.float64(0), len(self))
         return CtfParameters(
             **optics,
             defocus_u_angst=defocus_u,
@@ -483,8 +483,12 @@ class ParticleTable:
 
     def _numbers(self, label: str) -> Floats | None:
         if label in self.optics:
-            return self.optics.numbers(label)[self.optics_group]
+            return self._of_particles(self.optics.numbers(label))
         return self.particles.numbers(label) if label in self.particles else None
+
+    def _of_particles(self, values: Floats) -> Floats:
+        """(n,) what the optics groups have; one number for all takes no memory."""
+        return np.broadcast_to(values[0], len(self)) if len(values) == 1 else values[self.optics_group]
 
     def _optional(self, label: str) -> Floats | None:
         return self.particles.numbers(label, allow_nan=True) if label in self.particles else None

@@ -12,7 +12,7 @@ from continuousflex_dl.core.io.particles import read_particles, write_star, writ
 from continuousflex_dl.core.io.star import read_star, star_bytes
 from continuousflex_dl.core.io.text_table import ROWS_PER_PIECE, Columns, PackedColumn, TextTable
 
-N = 2 * ROWS_PER_PIECE + 77
+N = 6 * ROWS_PER_PIECE + 77
 
 
 def some_text(n=N):
