@@ -78,6 +78,7 @@ def run(options: HemnmaOptions, run: Run) -> None:
         search_rmsd=options.search_rmsd,
         ctf_choice=options.ctf,
         initial_poses=options.initial_poses,
+        invert_contrast=options.invert_contrast,
         device=device,
     )
     used = (
@@ -120,6 +121,8 @@ def run(options: HemnmaOptions, run: Run) -> None:
         "median_shift_std_angst": round(float(np.median(columns["shift_std_angst"])), 3),
         "sigma_angst": round(calibration.sigma, 3),
         "error_inflation": round(calibration.inflation, 2),
+        "better_inverted": round(calibration.inverted, 2),
+        "better_mirrored": None if calibration.mirrored is None else round(calibration.mirrored, 2),
         "modes": options.modes,
     }
     run.result(**summary)
@@ -221,12 +224,27 @@ def _result(table: ParticleTable, store: BlockStore, columns: _Columns) -> Itera
 
 
 def _say_calibration(run: Run, calibration: Calibration, options: HemnmaOptions) -> None:
+    from ..core.hemnma.checks import SUSPECT
+
     if not options.calibrate:
         return
     run.say(
         f"width of an atom {calibration.sigma:.2f} Å; amplitude errors {calibration.inflation:.1f} times those of the "
         "noise alone" + (" (motions that these modes cannot follow)" if calibration.inflation > 1.5 else "")
     )
+    if calibration.inverted >= SUSPECT:
+        opposite = "leave out --invert-contrast" if options.invert_contrast else "give --invert-contrast"
+        run.say(
+            f"WARNING: {100 * calibration.inverted:.0f}% of the images tried fit better with inverted contrast: the "
+            f"particles seem to be {'brighter' if options.invert_contrast else 'darker'} than their surroundings; "
+            f"{opposite} and run again"
+        )
+    if calibration.mirrored is not None and calibration.mirrored >= SUSPECT:
+        run.say(
+            f"WARNING: {100 * calibration.mirrored:.0f}% of the images tried fit the mirror image of the reference "
+            "better at the given poses: one of the two has the wrong hand; mirror the reference (or the map that the "
+            "poses were refined with) and run again"
+        )
     if options.learn_prior and calibration.covariance is not None:
         spread = np.sqrt(np.diag(calibration.covariance))
         run.say(

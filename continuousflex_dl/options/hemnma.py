@@ -58,6 +58,12 @@ class HemnmaOptions(CommonOptions):
         help="How the CTF enters: in the model, as |CTF| for phase-flipped images, or not at all; auto follows the particle file.",
         label="CTF",
     )
+    invert_contrast: bool = option(
+        False,
+        help="The particles are darker than their surroundings: take the negative of the images.",
+        label="Invert the contrast",
+        advanced=True,
+    )
     initial_poses: bool = option(
         False,
         help="Start from the poses in the particle file instead of a global search.",

@@ -23,6 +23,7 @@ from ..particles.stack import ImageStack
 from ..progress import Progress, silent
 from .align import Aligner, Result, Settings
 from .calibrate import fit_width, probe_inflation, residual_power
+from .checks import inverted_share, mirrored_share
 from .observation import Observation
 from .prior import LEAST_PARTICLES, AmplitudePrior, learn_prior
 from .reference import Reference
@@ -49,6 +50,9 @@ class Calibration:
         Error of amplitudes over what noise alone explains (already in `noise`).
     mean, covariance
         Distribution of the amplitudes: (M,) and (M, M), or None for no prior.
+    inverted, mirrored
+        Share of the images that were better explained by their negative, and by the mirror image of the reference (None
+        where no poses were given).
     aligned
         Answers for the particles that were aligned to measure all this, by image name: confidence, share of the best
         hypothesis, Euler angles, origin, amplitudes. They are refined again with what was learned, not searched again.
@@ -59,6 +63,8 @@ class Calibration:
     inflation: float
     mean: list[float]
     covariance: list[list[float]] | None
+    inverted: float = 0.0
+    mirrored: float | None = None
     aligned: dict[str, list[float]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -119,6 +125,8 @@ class Hemnma:
         See `transfer_function`.
     initial_poses
         Search about the poses in the table instead of everywhere.
+    invert_contrast
+        The particles are darker than their surroundings.
     device
         Where to compute.
     """
@@ -134,11 +142,13 @@ class Hemnma:
         search_rmsd: float = 4.0,
         ctf_choice: str = "auto",
         initial_poses: bool = False,
+        invert_contrast: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
         refuse_unsupported(table)
         self.table, self.stack, self.modes, self.settings, self.probes = table, stack, modes, settings, probes
         self.ctf_choice, self.initial_poses, self.device = ctf_choice, initial_poses, torch.device(device)
+        self.invert_contrast = invert_contrast
         if initial_poses and table.euler_deg is None:
             raise InputError(
                 f"{table.source}: --initial-poses needs rlnAngleRot, rlnAngleTilt, rlnAnglePsi, found none; "
@@ -191,6 +201,7 @@ class Hemnma:
         more = _spread(np.arange(len(self.table)), PRIOR_IMAGES) if learn and covariance is not None else np.arange(0)
         self._reporter = _Counter(progress, len(np.unique(np.concatenate([*first, more]))))
         known: dict[int, list[float]] = {}
+        calibration = replace(calibration, inverted=self._inverted(first))
         calibration = self._measured(calibration, first, threads, known)
         self.use(calibration)
         if len(more) >= LEAST_PARTICLES:
@@ -203,6 +214,18 @@ class Hemnma:
         calibration = replace(calibration, aligned={str(names[index]): row for index, row in sorted(known.items())})
         self.use(calibration)
         return calibration
+
+    def _inverted(self, first: list[np.ndarray]) -> float:
+        shares = [
+            inverted_share(self._aligners[group], self._observe(chosen, group)) for group, chosen in enumerate(first)
+        ]
+        return float(np.average(shares, weights=np.bincount(self.group)))
+
+    def _mirrored(self, chosen: np.ndarray, group: int, found: dict[str, np.ndarray]) -> float | None:
+        if not self.initial_poses:
+            return None
+        euler, shift = self._given_poses(chosen)
+        return mirrored_share(self._aligners[group], self._observe(chosen, group), euler, shift, Result(**found))
 
     def _noise(self) -> list[list[float]]:
         radius = self._reference(self.modes.sigma).radius
@@ -221,8 +244,10 @@ class Hemnma:
     ) -> Calibration:
         """Atom width and model error from aligned images of every group."""
         aligned = []
+        mirrored: list[float | None] = []
         for group, chosen in enumerate(first):
             found = self._align_some(chosen, threads, known)
+            mirrored.append(self._mirrored(chosen, group, found))
             observation = self._observe(chosen, group)
             columns = (
                 matrix_from_euler(found["euler_deg"]),
@@ -242,8 +267,13 @@ class Hemnma:
                 probes = self._reference(sigma, self.probes)
                 inflation.append(probe_inflation(reference, probes, observation, before.prior, *pose))
         factor = float(np.mean(inflation)) if inflation else 1.0
+        shares = [share for share in mirrored if share is not None]
         return replace(
-            before, sigma=sigma, noise=[[float(v) * factor**2 for v in power] for power in noise], inflation=factor
+            before,
+            sigma=sigma,
+            noise=[[float(v) * factor**2 for v in power] for power in noise],
+            inflation=factor,
+            mirrored=float(np.mean(shares)) if shares else None,
         )
 
     def _align_some(self, indices: np.ndarray, threads: int, known: dict[int, list[float]]) -> dict[str, np.ndarray]:
@@ -265,7 +295,8 @@ class Hemnma:
 
     def _images(self, indices: np.ndarray) -> Tensor:
         # a copy in torch's own memory: the last bits of a transform depend on how its input is aligned
-        return torch.tensor(self.stack.read(indices), dtype=torch.float32, device=self.device)
+        images = torch.tensor(self.stack.read(indices), dtype=torch.float32, device=self.device)
+        return -images if self.invert_contrast else images
 
     def _observe(self, indices: np.ndarray, group: int) -> Observation:
         if self.calibration is None:
@@ -324,11 +355,14 @@ class Hemnma:
         return arrays
 
     def _align_locally(self, aligner: Aligner, observation: Observation, members: np.ndarray) -> Result:
+        euler, shift = self._given_poses(members)
+        return aligner.align_locally(observation, euler, shift, self._given_amplitudes(members))
+
+    def _given_poses(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         euler, shift = self.table.euler_deg, self.table.shift_angst
         if euler is None:
             raise RuntimeError("no poses to start from")
-        shift = np.zeros((len(self.table), 2)) if shift is None else shift
-        return aligner.align_locally(observation, euler[members], shift[members], self._given_amplitudes(members))
+        return euler[members], np.zeros((len(members), 2)) if shift is None else shift[members]
 
     def _given_amplitudes(self, members: np.ndarray) -> np.ndarray | None:
         numbers = [int(number) for number in self.modes.indices]

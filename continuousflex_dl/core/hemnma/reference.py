@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -79,6 +79,11 @@ class Reference:
     def deformed(self, amplitudes: Tensor) -> Tensor:
         """Coordinates (..., N, 3) for amplitudes (..., M)."""
         return self.coordinates + torch.einsum("...m,mnc->...nc", amplitudes, self.vectors)
+
+    def mirrored(self) -> Reference:
+        """The mirror image, which moves along the mirror images of the modes."""
+        mirror = torch.tensor([1.0, 1.0, -1.0]).to(self.coordinates)
+        return replace(self, coordinates=self.coordinates * mirror, vectors=self.vectors * mirror)
 
     def coarsened(self, spacing: float) -> Reference:
         """Blobs instead of atoms: atoms in one cell of a cubic lattice become one node.
