@@ -29,6 +29,7 @@ setup(
         "roma>=1.5",  # rotation representations and SO(3) distances
         "torch-ctf>=0.3",  # contrast transfer function
         "scikit-learn>=1.3",  # dimension reduction
+        "Pillow>=9.1",  # GIF movies
         "matplotlib>=3.7",  # pictures of the report, classical viewers
         "h5py>=3.9",  # conformations per particle
         "pydantic>=2.5",  # options: declared once, validated
@@ -37,8 +38,10 @@ setup(
     extras_require={
         "scipion": ["scipion-pyworkflow>=3.11.7,<3.12", "scipion-em>=3.11.1,<3.12"],
         "trajectories": ["MDAnalysis>=2.6"],  # DCD, XTC, PSF
+        "movies": ["av>=12"],  # MP4: FFmpeg's libraries in a wheel, no other program; GIF needs nothing more
+        "umap": ["umap-learn>=0.5.5"],  # a conformational space by UMAP
         # the last two are independent oracles of the tests: projections, normal modes
-        "dev": ["pytest", "hypothesis", "ruff", "mypy", "pre-commit", "torch-fourier-slice", "ProDy>=2.4"],
+        "dev": ["pytest", "hypothesis", "ruff", "mypy", "pre-commit", "torch-fourier-slice", "ProDy>=2.4", "av"],
     },
     entry_points={
         "console_scripts": ["cflex = continuousflex_dl.cli.main:main"],

@@ -1,42 +1,263 @@
-"""``cflex animate``: a multi-model structure along a mode or along an axis of a conformational space."""
+"""``cflex animate``: a motion as structures, maps, movie and ChimeraX script."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.dynamics.animation import along_mode, read_linear_space
+import numpy as np
+
+from ..core.dynamics.animation import along_mode
 from ..core.errors import InputError
+from ..core.io.atomic import atomic_text
 from ..core.io.modes import MODES_NAME, read_modes, read_reference
+from ..core.space.dcd import write_dcd
+from ..core.space.paths import minimum_energy_path, resample
+from ..core.space.result import SPACE_NAME
+from ..core.structure.atoms import Structure
 from ..core.structure.writer import write_structure
 from ..options.animate import AnimateOptions
 from .run import Run
+from .space_folder import SpaceFolder, path_of, place_of, read_space_folder
+from .space_inputs import atoms_of
 
-_SPACE_NAME = "space.npz"
+MAPS_FOLDER = "maps"
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What is animated.
+
+    Attributes
+    ----------
+    name
+        Begin of the names of the files.
+    structure
+        What the N atoms are.
+    frames
+        (F, N, 3) Å.
+    weights, sigma
+        Mass of the atoms (N,) and their width in maps, Å.
+    centre
+        (3,) Å: centre of the maps.
+    points
+        (F, d) places in the space; None for a mode.
+    energy, energy_std
+        (F,) free energy in kT along a path of least free energy; else None.
+    folder
+        The space; None for a mode.
+    """
+
+    name: str
+    structure: Structure
+    frames: np.ndarray
+    weights: np.ndarray
+    sigma: float
+    centre: np.ndarray
+    points: np.ndarray | None = None
+    energy: np.ndarray | None = None
+    energy_std: np.ndarray | None = None
+    folder: SpaceFolder | None = None
 
 
 def run(options: AnimateOptions, run: Run) -> None:
-    """Write DIR/mode_<m>.cif for a modes file, DIR/axis_<k>.cif for a directory of `cflex space`."""
+    """Write the structures of a motion, a table of it, and what else was asked for."""
     source = Path(options.input)
     if not source.exists():
         raise InputError(f"{source}: no such file or directory; expected modes (.npz, .nmd, .xmd) or a space directory")
-    is_space = source.is_dir() and ((source / _SPACE_NAME).exists() or not (source / MODES_NAME).exists())
-    modes_path = source / MODES_NAME if source.is_dir() else source
+    is_space = source.name == SPACE_NAME or (
+        source.is_dir() and ((source / SPACE_NAME).exists() or not (source / MODES_NAME).exists())
+    )
     with run.stage("read"):
-        space = read_linear_space(source / _SPACE_NAME) if is_space else None
-        modes = read_modes(modes_path)
-        structure = read_reference(modes_path, modes)
-        run.add_input(modes_path)
+        trajectory = _of_space(options, run) if is_space else _of_mode(options, source, run)
+    run.claim_output()
     with run.stage("write"):
-        if space is None:
-            name = f"mode_{options.mode}"
-            frames = along_mode(modes, options.mode, options.amplitude, options.n_frames)
+        output = _write_structures(options, run, trajectory)
+        atomic_text(run.path(f"{trajectory.name}.csv"), "\n".join(_table(trajectory)) + "\n")
+    maps = _write_maps(options, run, trajectory) if options.maps else []
+    movies = _write_movies(options, run, trajectory)
+    script = run.path(f"{trajectory.name}.cxc")
+    atomic_text(script, "\n".join(_script(options, trajectory, output, maps)) + "\n")
+    step = float(((trajectory.frames[-1] - trajectory.frames[0]) ** 2).sum(axis=1).mean() ** 0.5)
+    print(f"{output}: {len(trajectory.frames)} structures, RMSD {step:.2f} Å from the first to the last")
+    if trajectory.energy is not None and np.isfinite(trajectory.energy).any():
+        top = int(np.nanargmax(trajectory.energy))
+        error = "" if trajectory.energy_std is None else f" ± {trajectory.energy_std[top]:.2f}"
+        print(f"highest free energy on the way: {trajectory.energy[top]:.2f}{error} kT at frame {top + 1}")
+    for written in (*movies, script):
+        print(f"written: {written}")
+    run.result(
+        file=output.name,
+        n_frames=len(trajectory.frames),
+        rmsd_ends_angst=round(step, 4),
+        maps=len(maps),
+        movies=[movie.name for movie in movies],
+    )
+
+
+def _of_mode(options: AnimateOptions, source: Path, run: Run) -> Trajectory:
+    for name, given in (("--axis", options.axis), ("--path", options.path), ("--start", options.start)):
+        if given is not None or options.minimum_path:
+            raise InputError(
+                f"{source}: holds normal modes; {'--minimum-path' if given is None else name} is for the directory of "
+                "cflex space"
+            )
+    path = source / MODES_NAME if source.is_dir() else source
+    modes = read_modes(path, options.structure)
+    structure = atoms_of(options.structure, modes.n_atoms) if options.structure else read_reference(path, modes)
+    run.add_input(path)
+    frames = along_mode(modes, options.mode, options.amplitude, options.n_frames)
+    centre = modes.coordinates.mean(axis=0)
+    return Trajectory(f"mode_{options.mode}", structure, frames, modes.weights, modes.sigma, centre)
+
+
+def _of_space(options: AnimateOptions, run: Run) -> Trajectory:
+    folder = read_space_folder(options.input, run, options.structure)
+    space, decoder = folder.space, folder.need_decoder()
+    energy = std = None
+    if options.minimum_path:
+        landscape = folder.landscape()
+        axes = len(landscape.surface.grid)
+        if options.start is not None and options.end is not None:
+            start, end = (place_of(t, space, w) for t, w in ((options.start, "--start"), (options.end, "--end")))
+        elif len(landscape.basins) > 1:
+            start, end = landscape.basins.minima[:2]
         else:
-            run.add_input(source / _SPACE_NAME)
-            name = f"axis_{options.axis}"
-            amplitudes = space.along_axis(options.axis, options.n_frames)
-            frames = modes.select([int(number) for number in space.modes]).displace(amplitudes)
-        output = run.path(name + (".pdb" if options.pdb else ".cif"))
-        write_structure(output, structure, frames)
-    step = float(((frames[-1] - frames[0]) ** 2).sum(axis=1).mean() ** 0.5)
-    print(f"{output}: {len(frames)} structures, RMSD {step:.2f} Å from the first to the last")
-    run.result(file=output.name, n_frames=len(frames), rmsd_ends_angst=round(step, 4))
+            raise InputError(
+                f"{folder.path}: its free energy has one basin, so there is no way between two; give --start and --end"
+            )
+        found = minimum_energy_path(landscape.surface, start[:axes], end[:axes], options.n_frames)
+        points = space.completed(found.points)
+        name, energy, std = "minimum_path", found.energy, found.std
+    elif options.path is not None:
+        name, points = "path", resample(path_of(options.path, space, run), options.n_frames)
+    elif options.start is not None and options.end is not None:
+        ends = [place_of(options.start, space, "--start"), place_of(options.end, space, "--end")]
+        name, points = "path", resample(ends, options.n_frames)
+    else:
+        axis = options.axis or 1
+        name, points = f"axis_{axis}", space.path_along(axis, options.n_frames)
+    frames = decoder.at(points)
+    return Trajectory(
+        name, decoder.structure, frames, decoder.weights, decoder.sigma, decoder.centre, points, energy, std, folder
+    )
+
+
+def _write_structures(options: AnimateOptions, run: Run, trajectory: Trajectory) -> Path:
+    name = trajectory.name
+    if options.format != "dcd":
+        output = run.path(f"{name}.{options.format}")
+        write_structure(output, trajectory.structure, trajectory.frames)
+        return output
+    write_structure(run.path(f"{name}_first.cif"), trajectory.structure, trajectory.frames[0])
+    output = run.path(f"{name}.dcd")
+    write_dcd(output, trajectory.frames)
+    return output
+
+
+def _table(trajectory: Trajectory) -> list[str]:
+    """Rows: frame, coordinates in the space, RMSD from the first structure in Å, free energy and its error in kT."""
+    columns = [np.arange(1, len(trajectory.frames) + 1)]
+    names = ["frame"]
+    if trajectory.points is not None:
+        columns += list(trajectory.points.T)
+        names += [f"cflexSpace{axis + 1}" for axis in range(trajectory.points.shape[1])]
+    columns.append(np.sqrt(((trajectory.frames - trajectory.frames[0]) ** 2).sum(axis=2).mean(axis=1)))
+    names.append("rmsd_angst")
+    for name, values in (("free_energy_kt", trajectory.energy), ("free_energy_std_kt", trajectory.energy_std)):
+        if values is not None:
+            columns.append(values)
+            names.append(name)
+    rows = [",".join(f"{value:.6g}" for value in row) for row in zip(*columns, strict=True)]
+    return [",".join(names), *rows]
+
+
+def _write_maps(options: AnimateOptions, run: Run, trajectory: Trajectory) -> list[Path]:
+    """Write maps NAME_001.mrc ... of the structures, of the size of the particles where these are known."""
+    import torch
+
+    from ..core.reconstruction.map_files import centred_origin, write_map
+    from ..core.reconstruction.model_map import model_map
+
+    torch.set_num_threads(run.threads)
+    box, pixel_size = _map_size(options, trajectory)
+    folder = run.path(MAPS_FOLDER)
+    folder.mkdir(exist_ok=True)
+    digits = max(3, len(str(len(trajectory.frames))))
+    written = []
+    weights = torch.as_tensor(trajectory.weights)
+    with run.stage("maps"), run.progress("maps", "maps") as progress:
+        for number, frame in enumerate(trajectory.frames, start=1):
+            path = folder / f"{trajectory.name}_{number:0{digits}d}.mrc"
+            made = model_map(torch.as_tensor(frame - trajectory.centre), weights, trajectory.sigma, box, pixel_size)
+            write_map(path, made.numpy(), pixel_size, centred_origin(box, pixel_size, trajectory.centre))
+            written.append(path)
+            progress(number, len(trajectory.frames))
+    return written
+
+
+def _map_size(options: AnimateOptions, trajectory: Trajectory) -> tuple[int, float]:
+    box, pixel_size = options.map_box, options.pixel_size
+    folder = trajectory.folder
+    if folder is not None and folder.particles.is_file() and (box is None or pixel_size is None):
+        from ..core.io.particles import read_particles
+
+        table = read_particles(folder.particles, check_images=False)
+        sizes = table.numbers("rlnImageSize")
+        pixel_size = pixel_size or float(np.median(table.pixel_size))
+        box = box or (None if sizes is None else int(sizes[0]))
+    pixel_size = pixel_size or max(1.0, 0.5 * trajectory.sigma)
+    if box is None:
+        reach = float(np.abs(trajectory.frames - trajectory.centre).max()) + 4 * trajectory.sigma
+        box = 2 * int(np.ceil(reach / pixel_size)) + 2
+    return box, pixel_size
+
+
+def _write_movies(options: AnimateOptions, run: Run, trajectory: Trajectory) -> list[Path]:
+    if options.movie == "none":
+        return []
+    from .movie import Scene, SpaceView, write_gif, write_mp4
+    from .report.drawing import axis_label
+
+    view = None
+    folder = trajectory.folder
+    if folder is not None and trajectory.points is not None and folder.space.n_components > 1:
+        space = folder.space
+        labels = axis_label(space, 0, share=False), axis_label(space, 1, share=False)
+        view = SpaceView(space.used[:, :2], trajectory.points[:, :2], labels)
+    written = []
+    writers = {"gif": [write_gif], "mp4": [write_mp4], "both": [write_gif, write_mp4]}[options.movie]
+    with run.stage("movie"):
+        for writer in writers:
+            scene = Scene(trajectory.structure, trajectory.frames, view, options.movie_size)
+            path = run.path(f"{trajectory.name}.{'gif' if writer is write_gif else 'mp4'}")
+            writer(path, scene.pictures(), options.fps)
+            written.append(path)
+    return written
+
+
+def _script(options: AnimateOptions, trajectory: Trajectory, output: Path, maps: list[Path]) -> list[str]:
+    """Commands of a ChimeraX script that shows the motion."""
+    name = trajectory.name
+    lines = [f"# {name}: open this file in ChimeraX"]
+    if options.format == "dcd":
+        lines += [f"open {name}_first.cif", f"open {output.name} structureModel #1"]
+    else:
+        lines.append(f"open {output.name} coordsets true")
+    if trajectory.structure.is_pseudoatomic:
+        lines.append(f"style #1 sphere; size #1 atomRadius {trajectory.sigma:.2f}")
+    else:
+        lines += ["hide #1 atoms", "show #1 cartoons", "color #1 bychain"]
+    if maps:
+        lines += [
+            "open " + " ".join(f"{MAPS_FOLDER}/{path.name}" for path in maps) + " vseries true",
+            "transparency #2 50",
+            "vseries play #2 loop true bounce true",
+        ]
+    lines += [
+        "view",
+        f"coordset #1 1,{len(trajectory.frames)} loop 10 bounce true",
+        "# to record: movie record; coordset #1; wait "
+        f"{len(trajectory.frames)}; movie encode {name}_chimerax.mp4 framerate {options.fps:g}",
+    ]
+    return lines

@@ -96,7 +96,7 @@ def run(options: SpaceOptions, run: Run) -> None:
             landscape.save(run.path(LANDSCAPE_NAME))
             if landscape.path is not None:
                 names = tuple(f"{COORDINATE_COLUMN}{axis + 1}" for axis in range(space.n_components))
-                write_path(run.path(PATH_NAME), whole_path(space, landscape.path.points), names)
+                write_path(run.path(PATH_NAME), space.completed(landscape.path.points), names)
     motion = None if decoder is None else _write_motion(run, decoder, options.n_frames)
     error_angst = None if decoder is None else space.inverse_error / np.sqrt(len(decoder.structure))
     notes += _error_notes(space, error_angst)
@@ -153,22 +153,6 @@ def with_columns(table: ParticleTable, space: Space, labels: np.ndarray | None) 
         new[GROUP_COLUMN] = shortest(labels)
     particles = table.particles.without(stale).with_columns(new)
     return ParticleTable(table.source, particles, table.optics, table.locations)
-
-
-def whole_path(space: Space, points: np.ndarray) -> np.ndarray:
-    """Path (k, d) with all coordinates of the space from one (k, 1 or 2) in the first ones.
-
-    The other coordinates are 0, the mean, for PCA, else those of the particles around.
-    """
-    given = points.shape[1]
-    if given == space.n_components:
-        return points
-    if space.is_linear:
-        return np.pad(points, ((0, 0), (0, space.n_components - given)))
-    from ..core.space.local_map import LocalMap
-
-    rest = LocalMap(space.used[:, :given], space.used[:, given:])(points)
-    return np.concatenate([points, rest], axis=1)
 
 
 def _merged(tables: list[ParticleTable], paths: list[Path], run: Run) -> ParticleTable:

@@ -1,11 +1,16 @@
 """`cflex animate`: structures along a mode and along an axis."""
 
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from continuousflex_dl.cli.main import main
 from continuousflex_dl.core.dynamics.modes import normal_modes
 from continuousflex_dl.core.io.modes import write_modes
+from continuousflex_dl.core.reconstruction.map_files import read_cube
+from continuousflex_dl.core.space.result import Space
 from continuousflex_dl.core.structure.atoms import representation
 from continuousflex_dl.core.structure.reader import read_models, read_structure
 
@@ -24,19 +29,25 @@ def folder(shared_data, tmp_path_factory):
 
 @pytest.fixture
 def space(folder, tmp_path):
+    """Particles along mode 9 with a bend in mode 7: places and amplitudes are the same numbers."""
     path = tmp_path / "space"
     path.mkdir()
     (path / "modes.npz").write_bytes((folder / "modes.npz").read_bytes())
     (path / "reference.cif").write_bytes((folder / "reference.cif").read_bytes())
     coordinates = np.stack([np.arange(101.0), np.zeros(101)], axis=1)
-    arrays = {
-        "mean": np.array([0.0, 5.0]),
-        "components": np.eye(2),
-        "coordinates": coordinates,
-        "modes": np.array([9, 7]),
-    }
-    np.savez(path / "space.npz", **arrays)
-    return path, arrays
+    made = Space(
+        coordinates=coordinates,
+        mean=np.array([0.0, 5.0]),
+        components=np.eye(2),
+        explained_variance_ratio=np.array([0.9, 0.1]),
+        modes=np.array([9, 7]),
+        method="pca",
+        converged=np.ones(101, dtype=bool),
+        set_index=np.zeros(101, dtype=np.int64),
+        distance=np.zeros(101),
+    )
+    made.save(path / "space.npz")
+    return path, made
 
 
 def displacement(path, folder):
@@ -55,7 +66,7 @@ def test_mode_goes_from_one_end_to_the_other(folder, tmp_path, capsys):
 
 
 def test_default_amplitude_is_an_rmsd_of_2(folder, tmp_path):
-    assert animate(folder, "-o", tmp_path / "a", "--pdb") == 0
+    assert animate(folder, "-o", tmp_path / "a", "--format", "pdb") == 0
     models, _ = read_models(tmp_path / "a/mode_7.pdb")
     assert len(models) == 10
     ends = models[-1].coordinates - models[0].coordinates
@@ -76,20 +87,139 @@ def test_without_a_reference_the_atoms_are_nameless(folder, tmp_path, caplog):
     assert len(read_models(tmp_path / "a/mode_7.cif")[0][0]) == 76
 
 
+def test_straight_and_drawn_paths_pass_their_points(space, folder, tmp_path):
+    path, _ = space
+    assert animate(path, "-o", tmp_path / "a", "--start=10,-5", "--end=30,15", "--n-frames", 3) == 0
+    amplitudes = displacement(tmp_path / "a/path.cif", folder)
+    np.testing.assert_allclose(
+        amplitudes[:, [2, 0]], [[10, 0], [20, 10], [30, 20]], atol=0.01
+    )  # 5 is the mean of mode 7
+    (tmp_path / "drawn.csv").write_text("x,y\n0,0\n0,10\n10,10\n")
+    assert animate(path, "-o", tmp_path / "b", "--path", tmp_path / "drawn.csv", "--n-frames", 5) == 0
+    amplitudes = displacement(tmp_path / "b/path.cif", folder)
+    np.testing.assert_allclose(amplitudes[:, [2, 0]], [[0, 5], [0, 10], [0, 15], [5, 15], [10, 15]], atol=0.01)
+    table = np.genfromtxt(tmp_path / "b/path.csv", delimiter=",", names=True)
+    np.testing.assert_allclose(table["cflexSpace2"], [0, 5, 10, 10, 10])
+    assert table["rmsd_angst"][-1] == pytest.approx(np.sqrt(200 / 76), abs=0.01)
+
+
+def test_minimum_path_goes_from_basin_to_basin_and_says_the_barrier(space, folder, tmp_path, capsys):
+    path, made = space
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(m, [12, 6], size=(n, 2)) for m, n in (([-40, 0], 3000), ([40, 0], 2000))])
+    whole = replace(
+        made, coordinates=points, converged=np.ones(5000, dtype=bool), set_index=np.zeros(5000, dtype=np.int64),
+        distance=np.zeros(5000),
+    )  # fmt: skip
+    whole.save(path / "space.npz")
+    assert animate(path, "-o", tmp_path / "a", "--minimum-path", "--n-frames", 9) == 0
+    assert "highest free energy on the way" in capsys.readouterr().out
+    amplitudes = displacement(tmp_path / "a/minimum_path.cif", folder)
+    np.testing.assert_allclose(amplitudes[[0, -1], 2], [-40, 40], atol=6)
+    table = np.genfromtxt(tmp_path / "a/minimum_path.csv", delimiter=",", names=True)
+    assert abs(table["cflexSpace1"][np.argmax(table["free_energy_kt"])]) < 15
+    assert animate(path, "-o", tmp_path / "b", "--minimum-path", "--start=500,0", "--end=40,0") == 2
+    assert "no particles around it" in capsys.readouterr().err
+    replace(whole, coordinates=np.abs(points)).save(path / "space.npz")
+    assert animate(path, "-o", tmp_path / "c", "--minimum-path") == 2
+    assert "has one basin" in capsys.readouterr().err
+
+
+def test_trajectory_is_read_by_another_program(folder, tmp_path):
+    mda = pytest.importorskip("MDAnalysis")
+    assert animate(folder / "modes.npz", "-o", tmp_path / "a", "--format", "dcd", "--n-frames", 4) == 0
+    assert animate(folder / "modes.npz", "-o", tmp_path / "b", "--n-frames", 4) == 0
+    expected, _ = read_models(tmp_path / "b/mode_7.cif")
+    loaded = mda.Universe.empty(76, trajectory=True).load_new(str(tmp_path / "a/mode_7.dcd"), format="DCD")
+    assert len(loaded.trajectory) == 4
+    for step, model in zip(loaded.trajectory, expected, strict=True):
+        np.testing.assert_allclose(step.positions, model.coordinates, atol=2e-3)
+    first, _ = read_structure(tmp_path / "a/mode_7_first.cif")
+    np.testing.assert_allclose(first.coordinates, expected[0].coordinates, atol=1e-3)
+
+
+def test_maps_lie_over_their_structures(folder, tmp_path):
+    assert animate(folder / "modes.npz", "-o", tmp_path / "a", "--n-frames", 3, "--maps", "--pixel-size", 2) == 0
+    models, _ = read_models(tmp_path / "a/mode_7.cif")
+    names = sorted(path.name for path in (tmp_path / "a/maps").iterdir())
+    assert names == [f"mode_7_00{number}.mrc" for number in (1, 2, 3)]
+    for name, model in zip(names, models, strict=True):
+        found = read_cube(tmp_path / "a/maps" / name)
+        total = found.values.sum()
+        centre = [
+            (np.moveaxis(found.values, 2 - axis, 0).sum(axis=(1, 2)) * np.arange(len(found.values))).sum() / total
+            for axis in range(3)
+        ]
+        with np.load(folder / "modes.npz") as modes:
+            mass = modes["weights"]
+        expected = (model.coordinates * mass[:, None]).sum(axis=0) / mass.sum()
+        np.testing.assert_allclose(np.array(found.origin) + np.array(centre) * 2, expected, atol=0.05)
+    script = (tmp_path / "a/mode_7.cxc").read_text()
+    assert "maps/mode_7_002.mrc" in script
+    assert "coordset #1 1,3" in script
+
+
+def test_movies_move_and_end_where_they_begin(space, tmp_path):
+    from PIL import Image
+
+    path, _ = space
+    options = ["--n-frames", 4, "--movie-size", 160]
+    assert animate(path, "-o", tmp_path / "a", "--movie", "gif", *options) == 0
+    movie = Image.open(tmp_path / "a/axis_1.gif")
+    assert movie.size == (320, 160)
+    assert movie.n_frames == 78  # 40 there, 38 back
+    movie.seek(0)
+    first = np.asarray(movie.convert("RGB")).astype(int)
+    movie.seek(39)
+    middle = np.asarray(movie.convert("RGB")).astype(int)
+    movie.seek(77)
+    last = np.asarray(movie.convert("RGB")).astype(int)
+    assert np.abs(first - middle).mean() > 4 * np.abs(first - last).mean()
+    pytest.importorskip("av")
+    assert animate(path, "-o", tmp_path / "b", "--movie", "mp4", *options) == 0
+    import av
+
+    with av.open(str(tmp_path / "b/axis_1.mp4")) as container:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(pictures) == 78
+    assert np.abs(pictures[0].astype(int) - first).mean() < 6
+
+
+def test_a_movie_without_its_library_is_said(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert animate(folder / "modes.npz", "-o", tmp_path / "a", "--movie", "mp4", "--movie-size", 120) == 2
+    assert "pip install av" in capsys.readouterr().err
+
+
 def test_bad_input(space, folder, tmp_path, capsys):
-    path, arrays = space
-    assert animate(path, "-o", tmp_path / "a", "--axis", 3) == 2
-    assert "axis 3 asked for, the space has 2" in capsys.readouterr().err
-    assert animate(folder / "modes.npz", "-o", tmp_path / "a", "--mode", 30) == 2
-    assert "found 7-10" in capsys.readouterr().err
-    assert animate(tmp_path / "absent", "-o", tmp_path / "a") == 2
-    assert animate(tmp_path, "-o", tmp_path / "a") == 2
-    assert "cflex space" in capsys.readouterr().err
-    np.savez(path / "space.npz", **{**arrays, "mean": np.array([np.nan, 0])})
-    assert animate(path, "-o", tmp_path / "a") == 2
-    np.savez(path / "space.npz", **{**arrays, "mean": np.zeros(3)})
-    assert animate(path, "-o", tmp_path / "a") == 2
+    path, made = space
+
+    def refused(*arguments):
+        assert animate(*arguments, "-o", tmp_path / "a") == 2
+        return capsys.readouterr().err
+
+    assert "axis: found 3, expected 1 to 2" in refused(path, "--axis", 3)
+    assert "found 7-10" in refused(folder / "modes.npz", "--mode", 30)
+    assert "no such file" in refused(tmp_path / "absent")
+    assert "cflex space" in refused(tmp_path)
+    assert "--start and --end go together" in refused(path, "--start", "1,2")
+    assert "exclude each other" in refused(path, "--axis", 1, "--minimum-path")
+    assert "expected 2 numbers" in refused(path, "--start", "1,2,3", "--end", "1,2")
+    assert "do not spread" in refused(path, "--minimum-path")
+    assert "--axis is for the directory of cflex space" in refused(folder / "modes.npz", "--axis", 1)
+    assert "found 1 points" in refused(path, "--path", write(tmp_path / "p.csv", "1 2\n"))
+    replace(made, mean=np.array([np.nan, 0])).save(path / "space.npz")
+    assert "mean is not finite" in refused(path)
+    replace(made, mean=np.zeros(3)).save(path / "space.npz")
+    assert "mean has shape (3,), expected (2,)" in refused(path)
     np.savez(path / "space.npz", mean=np.zeros(2))
-    assert animate(path, "-o", tmp_path / "a") == 2
-    assert "has no components, coordinates, modes" in capsys.readouterr().err
+    assert "has no coordinates" in refused(path)
+    made.save(path / "space.npz")
+    (path / "modes.npz").unlink()
+    assert "neither modes nor coordinates" in refused(path)
     assert not (tmp_path / "a").exists()
+
+
+def write(path, text):
+    path.write_text(text)
+    return path

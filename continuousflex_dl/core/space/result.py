@@ -156,6 +156,14 @@ class Space:
         path[:, axis - 1] = along
         return path
 
+    def completed(self, points: ArrayLike) -> Floats:
+        """Places (k, d) out of their first coordinates (k, c); the others are those of the particles there."""
+        given = np.asarray(points, dtype=np.float64)
+        count = given.shape[1]
+        if count == self.n_components:
+            return given
+        return np.concatenate([given, LocalMap(self.used[:, :count], self.used[:, count:])(given)], axis=1)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``space.npz``; the same space gives the same bytes."""
         arrays = {name: np.asarray(getattr(self, name)) for name in (*_NEEDED, *_OPTIONAL)}
