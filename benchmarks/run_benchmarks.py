@@ -2,8 +2,9 @@
 
 Measured on images from an independent forward model where they are at hand (``--data``, by default
 ``../shared/data/particles/hemnma_reference`` beside the checkout), and on images simulated from the example structure.
-Every measurement is repeated in processes of their own; the median is reported. Writes ``benchmarks/results.json`` and
-the table in ``docs/benchmarks.md``.
+Every run is a process of its own; runs that are compared alternate. Marginal seconds are those of a run of all images
+less those of a run of one, over the number of images less one. Where ``xmipp_nma_alignment`` is on the PATH it aligns the
+same images with the same modes. Writes ``benchmarks/results.json`` and ``docs/benchmarks.md``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,11 +21,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import reference_program
+from report import computer, page
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data" / "particles" / "hemnma_reference"
 STRUCTURE = ROOT / "examples" / "adk_4ake_A.pdb"
 RESULTS, PAGE = ROOT / "benchmarks" / "results.json", ROOT / "docs" / "benchmarks.md"
 USE = "7-9"
+WHAT = {
+    "clean64": "64 px, 2.2 Å, no noise, no CTF",
+    "noisy64": "64 px, 2.2 Å, SNR 0.1, phase-flipped",
+    "paper128": "128 px, 0.65 Å, SNR 0.1, phase-flipped",
+}
 
 
 @dataclass(frozen=True)
@@ -39,16 +48,7 @@ class Case:
     reference: Path | None = None
     options: tuple[str, ...] = ()
     pixel_size: float = 1.0
-
-
-# CPU seconds an image of the reference program, xmipp_nma_alignment with wavelets, on exactly these images; its errors
-# are computed here from its own result files
-REFERENCE_CPU_S = {"clean64": 16.1, "noisy64": 15.8}
-WHAT = {
-    "clean64": "64 px, 2.2 Å, no noise, no CTF",
-    "noisy64": "64 px, 2.2 Å, SNR 0.1, phase-flipped",
-    "paper128": "128 px, 0.65 Å, SNR 0.1, phase-flipped",
-}
+    use: str = USE
 
 
 def cflex(*arguments: str | Path) -> None:
@@ -75,41 +75,68 @@ def reference_cases(data: Path) -> list[Case]:
     ]
 
 
-def simulated_case(folder: Path, box: int, pixel: float, count: int) -> Case:
+def simulated_case(
+    folder: Path,
+    box: int,
+    pixel: float,
+    count: int,
+    snr: float = 0.1,
+    use: str = USE,
+    amplitude: int = 150,
+    name: str = "",
+) -> Case:
     """Images simulated from the example structure with the default CTF and noise."""
     modes = folder / "modes"
     if not modes.exists():
         cflex("nma", STRUCTURE, "-o", modes)
-    images = folder / f"simulated{box}"
-    size = ["--n-particles", str(count), "--box", str(box), "--pixel-size", str(pixel)]
-    cflex("simulate", modes / "modes.npz", "-o", images, *size, "--law", "uniform", "--amplitude", "150", "--use", USE)
-    what = f"{box} px, {pixel:g} Å, SNR 0.1, own simulation"
-    truth, modes_file = images / "truth.star", modes / "modes.npz"
-    return Case(f"simulated{box}", what, images / "particles.star", truth, modes_file, pixel_size=pixel)
+    name = name or f"simulated{box}" + ("" if snr == 0.1 else f"-snr{snr:g}") + ("" if use == USE else f"-modes{use}")
+    size = ["--n-particles", str(count), "--box", str(box), "--pixel-size", str(pixel), "--snr", str(snr)]
+    law = ["--law", "uniform", "--amplitude", str(amplitude), "--use", use]
+    cflex("simulate", modes / "modes.npz", "-o", folder / name, *size, *law)
+    what = f"{box} px, {pixel:g} Å, SNR {snr:g}, modes {use}, own simulation"
+    particles, truth = folder / name / "particles.star", folder / name / "truth.star"
+    return Case(name, what, particles, truth, modes / "modes.npz", pixel_size=pixel, use=use)
 
 
-def measure(case: Case, folder: Path, repeats: int, threads: int) -> dict[str, Any]:
-    """Median times of some runs, and the errors (the same in every run)."""
-    cpu, wall, memory, marginal = [], [], [], []
-    for repeat in range(repeats):
-        output = folder / f"{case.name}-{repeat}"
-        options = ["--modes", case.modes, "--use", USE, "--threads", str(threads), "--device", "cpu", *case.options]
-        cflex("hemnma", case.particles, *options, "-o", output)
-        record = json.loads((output / "run.json").read_text(encoding="utf-8"))
-        count = record["results"]["particles"]
-        stages = {stage["stage"]: stage["cpu_s"] for stage in record["stages"]}
-        cpu.append(record["cpu_s"] / count)
-        wall.append(record["wall_s"] / count)
-        marginal.append(stages["align"] / count)
-        memory.append(record["peak_memory_mb"])
-    found = errors_of(case, output / "particles.star", folder / f"{case.name}-errors")
+def align(case: Case, output: Path, threads: int, particles: Path | None = None) -> dict[str, Any]:
+    """One run; its record."""
+    shutil.rmtree(output, ignore_errors=True)
+    options = ["--modes", case.modes, "--use", case.use, "--threads", str(threads), "--device", "cpu", *case.options]
+    cflex("hemnma", particles or case.particles, *options, "--datadir", case.particles.parent, "-o", output)
+    record: dict[str, Any] = json.loads((output / "run.json").read_text(encoding="utf-8"))
+    return record
+
+
+def first_image(case: Case, folder: Path) -> Path:
+    """Particle file with the first image only."""
+    from continuousflex_dl.core.io.particles import read_particles, write_star
+
+    path = folder / f"{case.name}-one.star"
+    table = read_particles(case.particles, pixel_size=case.pixel_size)
+    write_star(path, table.take([0]))
+    return path
+
+
+def measure(case: Case, folder: Path, repeats: int) -> dict[str, Any]:
+    """Median times on one core, and the errors (the same in every run)."""
+    whole, alone = [], []
+    one = first_image(case, folder)
+    output = folder / f"{case.name}-all"
+    for _ in range(repeats):
+        alone.append(align(case, folder / f"{case.name}-first", 1, one)["cpu_s"])
+        record = align(case, output, 1)
+        whole.append((record["cpu_s"], record["wall_s"], record["peak_memory_mb"]))
+    count = record["results"]["particles"]
+    cpu, wall, memory = (statistics.median(values) for values in zip(*whole, strict=True))
     return {
         "images": count,
-        "cpu_s_per_image": round(statistics.median(cpu), 3),
-        "marginal_cpu_s_per_image": round(statistics.median(marginal), 3),
-        "wall_s_per_image": round(statistics.median(wall), 3),
-        "peak_memory_mb": round(statistics.median(memory)),
-        **found,
+        "cpu_s_all": round(cpu, 2),
+        "cpu_s_one": round(statistics.median(alone), 2),
+        "marginal_cpu_s_per_image": round((cpu - statistics.median(alone)) / (count - 1), 3),
+        "wall_s": round(wall, 2),
+        "peak_memory_mb": round(memory),
+        **errors_of(case, output / "particles.star", folder / f"{case.name}-errors"),
+        **over_bound(case, output / "particles.star"),
     }
 
 
@@ -117,79 +144,110 @@ def errors_of(case: Case, particles: Path, folder: Path) -> dict[str, Any]:
     """Errors of a result file against the truth of the case."""
     cflex("evaluate", particles, case.truth, "--modes", case.modes, "-o", folder, "--pixel-size", str(case.pixel_size))
     figures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    ratios = [mode["predicted_std"]["robust_ratio"] for mode in figures["modes"].values() if mode.get("predicted_std")]
     return {
         "rmsd_median_angst": round(figures["rmsd_angst"]["amplitudes"]["median"], 3),
         "rmsd_mean_angst": round(figures["rmsd_angst"]["amplitudes"]["mean"], 3),
         "amplitude_mean_abs_error": round(figures["amplitude_mean_abs_error"], 2),
         "rotation_median_deg": round(figures["rotation_deg"]["median"], 2),
         "axes_mean_deg": round(figures["axis_distance_deg"]["mean"], 2),
+        "axes_median_deg": round(figures["axis_distance_deg"]["median"], 2),
         "shift_median_angst": round(figures["shift_angst"]["norm"]["median"], 3),
         "failed": figures["failures"]["count"],
         "of": figures["n_particles"],
+        "error_over_predicted": {
+            "amplitudes": round(statistics.mean(ratios), 2) if ratios else None,
+            "angles": round(figures["angle_error_over_predicted"], 2)
+            if "angle_error_over_predicted" in figures
+            else None,
+            "shifts": round(figures["shift_error_over_predicted"], 2)
+            if "shift_error_over_predicted" in figures
+            else None,
+        },
+        "flags": figures.get("flags"),
     }
 
 
-def computer(threads: int) -> dict[str, Any]:
-    """What the figures depend on."""
-    import numpy
-    import torch
+def over_bound(case: Case, particles: Path) -> dict[str, Any]:
+    """Median error over the median that the Cramer-Rao bound allows."""
+    import numpy as np
 
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    return {
-        "processor": model,
-        "cores_used": threads,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-    }
+    from continuousflex_dl.core.hemnma.align import Settings
+    from continuousflex_dl.core.hemnma.bound import cramer_rao
+    from continuousflex_dl.core.hemnma.pipeline import Hemnma
+    from continuousflex_dl.core.io.modes import read_modes
+    from continuousflex_dl.core.io.particles import read_particles
+    from continuousflex_dl.core.metrics import particle_errors
+    from continuousflex_dl.core.particles.stack import ImageStack
 
-
-def page(machine: dict[str, Any], rows: list[tuple[Case, dict[str, Any]]], repeats: int) -> str:
-    """Text of docs/benchmarks.md."""
-    lines = [
-        "# Benchmarks",
-        "",
-        "Written by `make bench` (`benchmarks/run_benchmarks.py`); do not edit.",
-        "",
-        f"{machine['processor']}, {machine['cores_used']} threads, {machine['system']}, Python {machine['python']}, "
-        f"torch {machine['torch']}. Medians of {repeats} runs. CPU time is that of the whole command divided by the number "
-        "of images, start, calibration on up to 192 of the images and templates included, and in brackets that of the "
-        "alignment alone.",
-        "",
-        "## `cflex hemnma`, adenylate kinase (1,656 atoms), modes 7-9, default options",
-        "",
-        "RMSD is that of the structures (amplitude errors); an image has failed where its rotation is off by more than 20 "
-        "degrees; all images count, failed ones too. The reference program is `xmipp_nma_alignment` (with wavelets) on the "
-        "same images, with the errors of its own result files; the published HEMNMA has a mean absolute amplitude error of "
-        "6.6, 1.0 degrees between axes and 240 CPU-s an image on images like those of paper128.",
-        "",
-        "| images | program | CPU s/image | RMSD median / mean, Å | amplitude error, mean | rotation median, ° | "
-        "axes mean, ° | failed |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for case, result in rows:
-        seconds = f"{result['cpu_s_per_image']:.2f} ({result['marginal_cpu_s_per_image']:.2f})"
-        lines.append(f"| {case.name}: {case.what} | cflex | {seconds} | {error_columns(result)} |")
-        if "reference_program" in result:
-            lines.append(
-                f"| | reference | {REFERENCE_CPU_S[case.name]:.1f} | {error_columns(result['reference_program'])} |"
-            )
-    return "\n".join(lines) + "\n"
-
-
-def error_columns(result: dict[str, Any]) -> str:
-    """The errors as cells of the table."""
-    return (
-        f"{result['rmsd_median_angst']:.2f} / {result['rmsd_mean_angst']:.2f} | {result['amplitude_mean_abs_error']:.1f} | "
-        f"{result['rotation_median_deg']:.2f} | {result['axes_mean_deg']:.2f} | {result['failed']} of {result['of']}"
+    if "no noise" in case.what:
+        return {"error_over_bound": None}  # without noise there is no bound
+    table = read_particles(case.particles, pixel_size=case.pixel_size)
+    truth = read_particles(case.truth, pixel_size=case.pixel_size, check_images=False)
+    modes = read_modes(case.modes).select(_numbers(case.use))
+    ctf = "flipped" if "flipped" in case.options else "auto"
+    bound = cramer_rao(
+        Hemnma(table, ImageStack(table), modes, Settings(max_shift_px=table_box(table) / 8), ctf_choice=ctf), truth
     )
+    found = read_particles(particles, pixel_size=case.pixel_size, check_images=False)
+    errors = particle_errors(found, truth)
+    amplitude = np.stack([errors.amplitudes[int(number)] for number in modes.indices], axis=1)
+    if errors.rotation_deg is None or errors.shift_angst is None:
+        return {}
+    return {
+        "error_over_bound": {
+            "amplitudes": round(float(np.median(np.abs(amplitude) / bound.amplitudes) / 0.6745), 2),
+            "angles": round(float(np.median(errors.rotation_deg / bound.angle_deg) / 1.5382), 2),
+            "shifts": round(
+                float(np.median(np.linalg.norm(errors.shift_angst, axis=1) / bound.shift_angst) / 1.1774), 2
+            ),
+        }
+    }
+
+
+def _numbers(use: str) -> list[int]:
+    first, last = use.split("-")
+    return list(range(int(first), int(last) + 1))
+
+
+def table_box(table: Any) -> int:
+    """Box size of the images, px."""
+    from continuousflex_dl.core.particles.stack import ImageStack
+
+    return int(ImageStack(table).box)
+
+
+def threads_pairs(case: Case, folder: Path, pairs: int) -> dict[str, Any]:
+    """One thread against two, alternating."""
+    found = []
+    for _ in range(pairs):
+        one, two = (align(case, folder / f"{case.name}-threads", threads) for threads in (1, 2))
+        found.append({"cpu_ratio": two["cpu_s"] / one["cpu_s"], "speed_up": one["wall_s"] / two["wall_s"]})
+    return {
+        "images": one["results"]["particles"],
+        "pairs": pairs,
+        "best_speed_up": round(max(pair["speed_up"] for pair in found), 2),
+        "median_speed_up": round(statistics.median(pair["speed_up"] for pair in found), 2),
+        "median_cpu_ratio": round(statistics.median(pair["cpu_ratio"] for pair in found), 2),
+    }
+
+
+def larger(folder: Path, repeats: int) -> dict[str, Any]:
+    """Ratios of marginal time: ten modes to three, and 17,000 nodes to 1,656 atoms."""
+    case = simulated_case(folder, 64, 2.2, 30, amplitude=60, name="larger")
+    few = measure(case, folder, repeats)
+    many = measure(simulated_case(folder, 64, 2.2, 30, use="7-16", amplitude=60), folder, repeats)
+    dense = measure(reference_program.dense_case(case, folder, 17000), folder, 1)
+    base = few["marginal_cpu_s_per_image"]
+    return {
+        "marginal_cpu_s_per_image": {
+            "3 modes": base,
+            "10 modes": many["marginal_cpu_s_per_image"],
+            "17,000 nodes": dense["marginal_cpu_s_per_image"],
+        },
+        "ten_modes_over_three": round(many["marginal_cpu_s_per_image"] / base, 2),
+        "nodes_17000_over_1656": round(dense["marginal_cpu_s_per_image"] / base, 2),
+    }
 
 
 def main() -> int:
@@ -197,36 +255,38 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=SHARED, help="Folder of the reference images.")
     parser.add_argument("--repeats", type=int, default=3, help="Runs per case.")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="Threads of cflex.")
+    parser.add_argument("--pairs", type=int, default=5, help="Pairs of runs with one and two threads.")
     parser.add_argument("--quick", action="store_true", help="One small case, printed but not written.")
     options = parser.parse_args()
-    rows = []
+    report: dict[str, Any] = {"computer": computer(), "repeats": options.repeats, "hemnma": {}}
     with tempfile.TemporaryDirectory(prefix="cflex-bench-") as temporary:
         folder = Path(temporary)
         if options.quick:
-            cases = [simulated_case(folder, 32, 4.4, 4)]
-        else:
-            cases = [
-                *reference_cases(options.data),
-                simulated_case(folder, 64, 2.2, 40),
-                simulated_case(folder, 128, 1.1, 40),
-            ]
+            print(measure(simulated_case(folder, 32, 4.4, 4), folder, 1))
+            return 0
+        cases = [
+            *reference_cases(options.data),
+            simulated_case(folder, 64, 2.2, 40),
+            simulated_case(folder, 128, 1.1, 40),
+            simulated_case(folder, 64, 2.2, 300, snr=0.03),
+        ]
         for case in cases:
-            result = measure(case, folder, 1 if options.quick else options.repeats, options.threads)
+            result = measure(case, folder, 1 if "snr" in case.name else options.repeats)  # that one is for its errors
             if case.reference is not None and case.reference.is_file():
                 result["reference_program"] = errors_of(case, case.reference, folder / f"{case.name}-reference")
-            rows.append((case, result))
+            if reference_program.available():
+                result["reference_program_here"] = reference_program.measure(case, folder, errors_of)
+            report["hemnma"][case.name] = {**result, "images_are": case.what}
             print(f"{case.name}: {result}", flush=True)
-    if options.quick:
-        return 0
-    machine = computer(options.threads)
-    report = {
-        "computer": machine,
-        "repeats": options.repeats,
-        "hemnma": {case.name: {**result, "images_are": case.what} for case, result in rows},
-    }
+        if len(os.sched_getaffinity(0)) > 1:
+            report["threads"] = threads_pairs(
+                simulated_case(folder, 64, 2.2, 200, name="threads"), folder, options.pairs
+            )
+            print(f"threads: {report['threads']}", flush=True)
+        report["larger"] = larger(folder, 1)
+        print(f"larger: {report['larger']}", flush=True)
     RESULTS.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    PAGE.write_text(page(machine, rows, options.repeats), encoding="utf-8")
+    PAGE.write_text(page(report, ROOT / "benchmarks"), encoding="utf-8")
     print(f"written: {RESULTS.relative_to(ROOT)} and {PAGE.relative_to(ROOT)}")
     return 0
 

@@ -176,6 +176,16 @@ def remarks(figures: dict[str, Any]) -> list[str]:
         lines.append(f"wrong orientations (rotation off by more than {failed['threshold_deg']:g}°): {share}")
     if "converged_fraction" in figures:
         lines.append(f"converged: {100 * figures['converged_fraction']:.1f} %")
+    if figures.get("flags", {}).get("wrong"):
+        flags = figures["flags"]
+        precision = "none flagged" if flags["precision"] is None else f"precision {flags['precision']:.2f}"
+        lines.append(
+            f"not converged, as a flag of orientations off by more than {flags['threshold_deg']:g}°: "
+            f"{flags['flagged']} flagged, {flags['wrong']} off, {precision}, recall {flags['recall']:.2f}"
+        )
+    for key, what in (("angle_error_over_predicted", "angles"), ("shift_error_over_predicted", "shifts")):
+        if key in figures:
+            lines.append(f"{what}: median error / predicted error {figures[key]:.2f} (1 = calibrated)")
     for mode, entry in figures["modes"].items():
         for key, what in (("rank_correlation", "true amplitude"), ("rank_correlation_frame", "true frame")):
             if entry.get(key) is not None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .io.particle_table import ParticleTable
 
 FAILURE_ANGLE_DEG = 20.0  # an orientation further off than this is wrong, not imprecise
+FLAG_ANGLE_DEG = 10.0  # an orientation further off than this should be flagged as not converged
+_MEDIAN_TURN, _MEDIAN_SHIFT = 1.5381722544550522, 1.1774100225154747  # of chi with 3 and with 2 degrees of freedom
 RMSD_KINDS = ("amplitudes", "angles", "shifts", "total")  # which parameters are taken from the prediction
 _NAME_PARTS = 6  # trailing path components tried until image names are unique
 Floats = NDArray[np.float64]
@@ -309,6 +311,23 @@ def calibration(error: ArrayLike, predicted_std: ArrayLike) -> dict[str, float] 
     }
 
 
+def flag_figures(flagged: NDArray[np.bool_], wrong: NDArray[np.bool_]) -> dict[str, Any]:
+    """How well flagged particles are the wrong ones: counts, precision and recall (None where there is none)."""
+    both = int((flagged & wrong).sum())
+    return {
+        "threshold_deg": FLAG_ANGLE_DEG,
+        "wrong": int(wrong.sum()),
+        "flagged": int(flagged.sum()),
+        "precision": both / int(flagged.sum()) if flagged.any() else None,
+        "recall": both / int(wrong.sum()) if wrong.any() else None,
+    }
+
+
+def _median_ratio(error: Floats, std: Floats, expected: float) -> float | None:
+    known = np.isfinite(std) & (std > 0)
+    return float(np.median(error[known] / std[known]) / expected) if known.any() else None
+
+
 @dataclass(frozen=True, eq=False)
 class ParticleErrors:
     """Errors of each matched particle; `figures` condenses them.
@@ -335,6 +354,8 @@ class ParticleErrors:
         (n,) true frame of an ensemble, or None.
     converged
         (n,) bool, or None.
+    angle_std_deg, shift_std_angst
+        (n,) predicted one-sigma errors per axis, or None.
     """
 
     true_rows: NDArray[np.int64]
@@ -351,6 +372,8 @@ class ParticleErrors:
     rmsd: dict[str, Floats] = field(default_factory=dict)
     frame: NDArray[np.int64] | None = None
     converged: NDArray[np.bool_] | None = None
+    angle_std_deg: Floats | None = None
+    shift_std_angst: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.true_rows)
@@ -377,7 +400,20 @@ class ParticleErrors:
         figures["rmsd_angst"] = {kind: summary(values) for kind, values in self.rmsd.items()}
         if self.converged is not None:
             figures["converged_fraction"] = float(self.converged.mean())
+            if self.rotation_deg is not None:
+                figures["flags"] = flag_figures(~self.converged, self.rotation_deg > FLAG_ANGLE_DEG)
+        figures |= self._pose_calibration()
         return figures
+
+    def _pose_calibration(self) -> dict[str, float]:
+        """Median error over median of what the predicted errors let expect; 1 = calibrated."""
+        found = {}
+        if self.rotation_deg is not None and self.angle_std_deg is not None:
+            found["angle_error_over_predicted"] = _median_ratio(self.rotation_deg, self.angle_std_deg, _MEDIAN_TURN)
+        if self.shift_angst is not None and self.shift_std_angst is not None:
+            length = np.linalg.norm(self.shift_angst, axis=1)
+            found["shift_error_over_predicted"] = _median_ratio(length, self.shift_std_angst, _MEDIAN_SHIFT)
+        return {name: value for name, value in found.items() if value is not None}
 
     def _mode_figures(self, mode: int) -> dict[str, Any]:
         entry: dict[str, Any] = {}
@@ -428,6 +464,8 @@ def particle_errors(predicted: ParticleTable, truth: ParticleTable, modes: Norma
         "only_true": tuple(sorted(set(true) - set(estimated))),
         "frame": None if truth.frame is None else np.asarray(truth.frame)[rows],
         "converged": None if predicted.converged is None else np.asarray(predicted.converged, dtype=bool),
+        "angle_std_deg": predicted.angle_std_deg,
+        "shift_std_angst": predicted.shift_std_angst,
     }
     rotation = true_rotation = shift = None
     if predicted.euler_deg is not None and truth.euler_deg is not None:

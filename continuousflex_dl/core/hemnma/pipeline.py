@@ -160,14 +160,15 @@ class Hemnma:
         self.calibration: Calibration | None = None
         self._aligners: list[Aligner] = []
 
-    def _reference(self, sigma: float, modes: NormalModes | None = None) -> Reference:
+    def reference(self, sigma: float, modes: NormalModes | None = None) -> Reference:
+        """The deformable reference with atoms of a width in Å, along the modes in use or other ones."""
         modes = modes or self.modes
         return Reference.from_arrays(modes.coordinates, modes.vectors, modes.weights, sigma, self.device)
 
     def use(self, calibration: Calibration) -> None:
         """Set what was measured, and make the templates."""
         self.calibration = calibration
-        reference = self._reference(calibration.sigma)
+        reference = self.reference(calibration.sigma)
         self._aligners = [
             Aligner(reference, calibration.prior, self.stack.box, float(pixel), self.settings)
             for pixel in self.pixel_sizes
@@ -217,7 +218,7 @@ class Hemnma:
 
     def _inverted(self, first: list[np.ndarray]) -> float:
         shares = [
-            inverted_share(self._aligners[group], self._observe(chosen, group)) for group, chosen in enumerate(first)
+            inverted_share(self._aligners[group], self.observe(chosen, group)) for group, chosen in enumerate(first)
         ]
         return float(np.average(shares, weights=np.bincount(self.group)))
 
@@ -225,10 +226,10 @@ class Hemnma:
         if not self.initial_poses:
             return None
         euler, shift = self._given_poses(chosen)
-        return mirrored_share(self._aligners[group], self._observe(chosen, group), euler, shift, Result(**found))
+        return mirrored_share(self._aligners[group], self.observe(chosen, group), euler, shift, Result(**found))
 
     def _noise(self) -> list[list[float]]:
-        radius = self._reference(self.modes.sigma).radius
+        radius = self.reference(self.modes.sigma).radius
         noise = []
         for number, pixel in enumerate(self.pixel_sizes):
             images = self._images(_spread(np.flatnonzero(self.group == number), NOISE_IMAGES))
@@ -248,7 +249,7 @@ class Hemnma:
         for group, chosen in enumerate(first):
             found = self._align_some(chosen, threads, known)
             mirrored.append(self._mirrored(chosen, group, found))
-            observation = self._observe(chosen, group)
+            observation = self.observe(chosen, group)
             columns = (
                 matrix_from_euler(found["euler_deg"]),
                 -found["shift_angst"] / self.pixel_sizes[group],
@@ -257,14 +258,14 @@ class Hemnma:
             pose = [torch.as_tensor(values, dtype=torch.float32, device=self.device) for values in columns]
             aligned.append((observation, pose, fit_width(self._aligners[group].reference, observation, *pose)))
         sigma = float(np.average([width for *_, width in aligned], weights=np.bincount(self.group)))
-        reference = self._reference(sigma)
+        reference = self.reference(sigma)
         inflation, noise = [], []
         for (observation, pose, _), power in zip(aligned, before.noise, strict=True):
             excess = residual_power(reference, observation, *pose).clamp(min=1.0).cpu().numpy()
             # beyond the disc nothing was compared: the last value holds on
             noise.append([value * excess[min(shell, len(excess) - 1)] for shell, value in enumerate(power)])
             if self.probes is not None:
-                probes = self._reference(sigma, self.probes)
+                probes = self.reference(sigma, self.probes)
                 inflation.append(probe_inflation(reference, probes, observation, before.prior, *pose))
         factor = float(np.mean(inflation)) if inflation else 1.0
         shares = [share for share in mirrored if share is not None]
@@ -298,7 +299,8 @@ class Hemnma:
         images = torch.tensor(self.stack.read(indices), dtype=torch.float32, device=self.device)
         return -images if self.invert_contrast else images
 
-    def _observe(self, indices: np.ndarray, group: int) -> Observation:
+    def observe(self, indices: np.ndarray, group: int) -> Observation:
+        """Whitened images of particles of one group of equal pixel size, ready for comparison."""
         if self.calibration is None:
             raise RuntimeError("calibrate first")
         pixel = float(self.pixel_sizes[group])
@@ -330,7 +332,7 @@ class Hemnma:
                 if not len(at):
                     continue
                 members = indices[at]
-                observation = self._observe(members, group)
+                observation = self.observe(members, group)
                 if again:
                     rows = np.array([known[int(index)] for index in members])
                     result = aligner.polish(observation, rows[:, 2:5], rows[:, 5:7], rows[:, 7:], rows[:, 0])
