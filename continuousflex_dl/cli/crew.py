@@ -24,6 +24,7 @@ FOLDER = ".cflex-workers"
 PATIENCE = "CFLEX_PATIENCE"  # environment variable: seconds without a sign after which a process is lost
 _PATIENCE_S = 120.0  # network file systems may show a file a minute late
 _BEAT_S = 2.0
+_STUCK = 20  # times the patience: a process that lives but finishes nothing; what it does later is no harm
 
 
 class LostProcessError(Exception):
@@ -163,7 +164,7 @@ class Crew:
                     self._board.look(rank)  # its last words may be newer than what was read before
                     sign = self._board.sign(rank)
                 if sign is None or not sign.over:
-                    yield rank, sign, lost
+                    yield rank, sign, lost or self._board.stuck(rank, _STUCK * self.patience)
                 else:
                     yield rank, sign, "ended" if sign.stage == "ended" else f"failed: {sign.message}"
 

@@ -79,6 +79,7 @@ class _Seen:
     sign: Sign
     changed: float  # when it last did, on the clock of this process
     changes: int
+    progressed: float  # when it last had finished more
 
 
 class SignBoard:
@@ -134,10 +135,12 @@ class SignBoard:
             if self.own.crew and sign.crew != self.own.crew:
                 return
             before = self._seen.get(rank)
+            now = time.monotonic()
             if before is None or before.sign.token != sign.token:
-                self._seen[rank] = _Seen(sign, time.monotonic(), 0)
+                self._seen[rank] = _Seen(sign, now, 0, now)
             elif before.sign.beat != sign.beat:
-                self._seen[rank] = _Seen(sign, time.monotonic(), before.changes + 1)
+                more = sign.done > before.sign.done
+                self._seen[rank] = _Seen(sign, now, before.changes + 1, now if more else before.progressed)
 
     def sign(self, rank: int) -> Sign | None:
         """Last sign of another process."""
@@ -152,6 +155,13 @@ class SignBoard:
             return "" if _started(seen.sign.process) == seen.sign.started else "has died"
         changed = self.since if seen is None else seen.changed
         return "" if time.monotonic() - changed < self.patience else f"gave no sign for {self.patience:.0f} s"
+
+    def stuck(self, rank: int, limit: float) -> str:
+        """Why another process that lives is of no use: for so many seconds it has finished nothing more."""
+        with self._lock:
+            seen = self._seen.get(rank)
+        idle = 0.0 if seen is None else time.monotonic() - seen.progressed
+        return "" if idle < limit else f"has finished nothing for {idle:.0f} s"
 
     def lives(self, rank: int) -> bool:
         """Whether another process was seen to live: its sign may be one that an earlier run has left."""

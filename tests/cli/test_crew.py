@@ -216,6 +216,17 @@ def test_a_number_that_another_process_has_now(tmp_path):
     assert board.lost(1) == "has died"
 
 
+def test_a_process_that_finishes_nothing_is_not_waited_for(tmp_path):
+    board, sign = SignBoard(tmp_path, Sign.of_this_process(0, ""), 600), Sign.of_this_process(1, "")
+    for beat, done in enumerate((0, 0, 3, 3)):
+        (tmp_path / "00001.json").write_text(json.dumps(asdict(replace(sign, beat=beat, done=done))))
+        board.look(1)
+        time.sleep(0.1)
+        assert board.lost(1) == board.stuck(1, 0.25) == ""
+    time.sleep(0.1)
+    assert board.stuck(1, 0.25).startswith("has finished nothing for ")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"rank": 1}', '{"rank": 1, "new_field": 2}'])
 def test_half_a_sign_is_no_news(tmp_path, text):
     board = SignBoard(tmp_path, Sign.of_this_process(0, ""), 600)

@@ -67,10 +67,12 @@ class BlockFile:
         Where the file is made, under a name that no file has yet.
     owner
         Number of the process among those of a run; part of the name.
+    suffix
+        How the name ends.
     """
 
-    def __init__(self, folder: Path, owner: int) -> None:
-        self.path, self._descriptor = _new_file(folder, owner)
+    def __init__(self, folder: Path, owner: int, suffix: str = SUFFIX) -> None:
+        self.path, self._descriptor = _new_file(folder, owner, suffix)
         self._end = 0
         self._synced = time.monotonic()
 
@@ -158,10 +160,10 @@ def decode(data: bytearray) -> Arrays:
     return arrays
 
 
-def _new_file(folder: Path, owner: int) -> tuple[Path, int]:
+def _new_file(folder: Path, owner: int, suffix: str) -> tuple[Path, int]:
     number = 0
     while True:
-        path = folder / f"{owner:05d}-{number:03d}{SUFFIX}"
+        path = folder / f"{owner:05d}-{number:03d}{suffix}"
         try:
             return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:

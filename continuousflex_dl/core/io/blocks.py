@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
@@ -54,6 +55,8 @@ class BlockStore:
             _check_same(record, text)
         else:
             atomic_text(record, text)
+        # a process of an earlier run that does not know yet that it is over must not write into the files of this one
+        self._suffix = f"-{zlib.crc32(text.encode()):08x}{SUFFIX}"
         self._files: list[Path] = []
         self._read_to: list[int] = []  # byte of each file up to which its records are known
         self._place = np.full((len(self), 3), -1, dtype=np.int64)  # file, first byte and length of each block
@@ -77,7 +80,7 @@ class BlockStore:
         skip_damaged
             Look behind damaged blocks as well; for files that nobody is writing to.
         """
-        for path in sorted(self.folder.glob("*" + SUFFIX)):
+        for path in sorted(self.folder.glob("*" + self._suffix)):
             if self._own is not None and path == self._own.path:
                 continue
             if path not in self._files:
@@ -122,7 +125,7 @@ class BlockStore:
         """Keep a block, complete or not at all."""
         with self._lock:
             if self._own is None:
-                self._own = BlockFile(self.folder, self._owner)
+                self._own = BlockFile(self.folder, self._owner, self._suffix)
                 self._files.append(self._own.path)
                 self._read_to.append(0)
             self._note(self._files.index(self._own.path), self._own.append(block, arrays))

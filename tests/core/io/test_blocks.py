@@ -3,6 +3,7 @@
 import itertools
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def test_two_owners_share_a_folder(tmp_path):
         blocks.refresh()
         assert blocks.missing() == []
         np.testing.assert_array_equal(values(blocks), np.arange(23) ** 2)
-    assert [path.name for path in files(tmp_path)] == ["00000-000.blocks", "00001-000.blocks"]
+    assert [path.name[:9] for path in files(tmp_path)] == ["00000-000", "00001-000"]
 
 
 def test_check_ends_the_work(tmp_path):
@@ -172,6 +173,17 @@ def test_other_settings_are_refused(tmp_path):
         store(tmp_path, modes="7-9")
     with pytest.raises(InputError, match="total"):
         store(tmp_path, total=24, modes="7,8")
+
+
+def test_a_process_of_an_earlier_run_does_no_harm(tmp_path):
+    """It saves into the folder of a run with other settings that was begun in the same place."""
+    late = store(tmp_path, modes="7,8")
+    shutil.rmtree(tmp_path / "blocks")
+    blocks = store(tmp_path, modes="7-9")
+    late.save(0, {"value": np.full(5, -1)})
+    assert len(store(tmp_path, modes="7-9").missing()) == 5
+    blocks.run(squares)
+    np.testing.assert_array_equal(values(blocks), np.arange(23) ** 2)
 
 
 def test_an_unfinished_store_does_not_pass_for_a_result(tmp_path):
