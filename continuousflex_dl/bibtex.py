@@ -101,4 +101,27 @@ r"""
   year = {2011},
   doi = {10.1093/bioinformatics/btr168}
 }
+
+@article{Jonic2016,
+  title = {Coarse-Graining of Volumes for Modeling of Structure and Dynamics in Electron Microscopy: Algorithm to
+    Automatically Control Accuracy of Approximation},
+  author = {Joni{\'c}, Slavica and Sorzano, Carlos Oscar S.},
+  journal = {IEEE Journal of Selected Topics in Signal Processing},
+  volume = {10},
+  number = {1},
+  pages = {161--173},
+  year = {2016},
+  doi = {10.1109/JSTSP.2015.2489186}
+}
+
+@article{NogalesCadenas2013,
+  title = {3DEM Loupe: Analysis of Macromolecular Dynamics Using Structures from Electron Microscopy},
+  author = {Nogales-Cadenas, Ruben and Joni{\'c}, Slavica and Tama, Florence and Arteni, Ana-Andreea and Tabas-Madrid,
+    Daniel and V{\'a}zquez, Miguel and Pascual-Montano, Alberto and Sorzano, Carlos Oscar S.},
+  journal = {Nucleic Acids Research},
+  volume = {41},
+  pages = {W363--W367},
+  year = {2013},
+  doi = {10.1093/nar/gkt385}
+}
 """

@@ -18,6 +18,8 @@ REPORT_FILE = "report.html"
 TRAJECTORY_FILE = "axis_1.cif"
 CONFORMATIONS_FILE = "conformations.h5"
 RECORD_FILE = "run.json"
+PSEUDOATOMS_FILE = "pseudoatoms.cif"
+MODEL_MAP_FILE = "model.mrc"
 
 # attributes of pwem's FlexInfo: where the space of a set, and its conformations, are kept
 SPACE_ATTRIBUTE = "cflexSpace"

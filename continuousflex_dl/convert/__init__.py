@@ -15,6 +15,7 @@ from .particles import (
     write_particles,
 )
 from .results import Space, read_modes_file, read_space
+from .volumes import new_volume, prepare_volume, volume_path
 
 __all__ = [
     "ConversionError",
@@ -27,15 +28,18 @@ __all__ = [
     "mode_numbers",
     "mode_numbers_of",
     "new_particles",
+    "new_volume",
     "padded",
     "particle_updates",
     "pose_from_matrix",
     "prepare_modes",
+    "prepare_volume",
     "read_modes",
     "read_modes_file",
     "read_space",
     "set_amplitudes",
     "set_properties",
+    "volume_path",
     "write_latents",
     "write_modes_folder",
     "write_particles",

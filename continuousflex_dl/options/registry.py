@@ -37,6 +37,7 @@ class Command:
 
 COMMANDS: tuple[Command, ...] = (
     Command("nma", "nma", "NmaOptions", "Normal modes of a structure (elastic network, rotation-translation blocks)."),
+    Command("pseudoatoms", "pseudoatoms", "PseudoatomsOptions", "Pseudoatoms (Gaussians of one width) that stand for a map."),
     Command("simulate", "simulate", "SimulateOptions", "Particle images of known conformations, poses, CTF and noise."),
     Command("hemnma", "hemnma", "HemnmaOptions", "Elastic 3D-to-2D alignment of a reference to every particle image."),
     Command("space", "space", "SpaceOptions", "Conformational space of a particle set, with an HTML report."),

@@ -2,7 +2,8 @@
 
 from .protocol_hemnma import CflexProtHEMNMA
 from .protocol_nma import CflexProtNMA
+from .protocol_pseudoatoms import CflexProtPseudoAtoms
 from .protocol_simulate import CflexProtSimulate
 from .protocol_space import CflexProtSpace
 
-__all__ = ["CflexProtHEMNMA", "CflexProtNMA", "CflexProtSimulate", "CflexProtSpace"]
+__all__ = ["CflexProtHEMNMA", "CflexProtNMA", "CflexProtPseudoAtoms", "CflexProtSimulate", "CflexProtSpace"]

@@ -2,6 +2,14 @@
 
 from .viewer_amplitudes import CflexAmplitudesViewer, CflexHEMNMAViewer
 from .viewer_modes import CflexModesViewer, CflexNMAViewer
+from .viewer_pseudoatoms import CflexPseudoAtomsViewer
 from .viewer_space import CflexSpaceViewer
 
-__all__ = ["CflexAmplitudesViewer", "CflexHEMNMAViewer", "CflexModesViewer", "CflexNMAViewer", "CflexSpaceViewer"]
+__all__ = [
+    "CflexAmplitudesViewer",
+    "CflexHEMNMAViewer",
+    "CflexModesViewer",
+    "CflexNMAViewer",
+    "CflexPseudoAtomsViewer",
+    "CflexSpaceViewer",
+]

@@ -10,11 +10,25 @@ from pyworkflow.protocol import params
 from continuousflex_dl.cli.parser import build_parser, values_of
 from continuousflex_dl.options import COMMANDS, command
 from continuousflex_dl.options.base import field_extra
-from continuousflex_dl.protocols import CflexProtHEMNMA, CflexProtNMA, CflexProtSimulate, CflexProtSpace, forms
+from continuousflex_dl.protocols import (
+    CflexProtHEMNMA,
+    CflexProtNMA,
+    CflexProtPseudoAtoms,
+    CflexProtSimulate,
+    CflexProtSpace,
+    forms,
+)
 from continuousflex_dl.protocols.command import program, quote_arguments
 
-PROTOCOLS = [CflexProtNMA, CflexProtSimulate, CflexProtHEMNMA, CflexProtSpace]
-FILES = {"structure": "a.pdb", "modes": "m.npz", "particles": "p.star", "input": "p.star", "output": "out"}
+PROTOCOLS = [CflexProtNMA, CflexProtPseudoAtoms, CflexProtSimulate, CflexProtHEMNMA, CflexProtSpace]
+FILES = {
+    "structure": "a.pdb",
+    "map": "a.mrc",
+    "modes": "m.npz",
+    "particles": "p.star",
+    "input": "p.star",
+    "output": "out",
+}
 
 
 def make(kind, **values):
