@@ -128,9 +128,11 @@ class CflexProtHEMNMA(StreamingMixin, ModesInputMixin, ParticlesInputMixin, Cfle
         portion, particles = self._portions()[number - 1], self.inputParticles.get()
         known = hasattr(self, name)
         output = self._openFlexSet(PROGRAM_HEMNMA) if known else self._newFlexSet(self._openInput(), PROGRAM_HEMNMA)
-        if not known or int(portion.ids[0]) not in output:  # else the step is repeated after it had done this
-            result = self._portionPath(number, self.COMMAND, PARTICLES_FILE)
-            for item in self._aligned(self._portionItems(portion), result, particles.getSamplingRate()):
+        # what is there already: the step is repeated after it had done this, or an earlier run took the set as a whole
+        there = output.getIdSet() if known and int(portion.ids[0]) in output else ()
+        result = self._portionPath(number, self.COMMAND, PARTICLES_FILE)
+        for item in self._aligned(self._portionItems(portion), result, particles.getSamplingRate()):
+            if item.getObjId() not in there:
                 output.append(item)
         output.setAlignmentProj()
         self._updateOutputSet(name, output, Set.STREAM_OPEN)
