@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.optimize import minimize
+from scipy.spatial import cKDTree
 
 from ..progress import Progress, silent
 from .field import Field
@@ -29,6 +30,8 @@ _STEPS, _LAST_STEPS = 20, 60  # of the optimiser in a round
 _MOST_MOVE = 0.5  # widths in one round
 _STALLED = 0.002  # relative gain of a round below which more Gaussians do not help
 _PATIENCE = 4
+_STRAY = 6.0  # widths; with less than three others so near, one is adrift: nothing holds it in an elastic network
+_LATE = 2.0  # times the target error, from where on strays are left out
 _SHELL = 2.0  # widths around the region in which density below the threshold is fitted as well
 
 
@@ -103,6 +106,15 @@ class _Task:
         return places[strongest].astype(np.float64), heights[strongest]
 
 
+def is_stray(places: NDArray[np.float64], sigma: float, others: NDArray[np.float64] | None = None) -> NDArray[np.bool_]:
+    """Which Gaussians (n,) have less than three others in reach; among themselves, or among others (m, 3)."""
+    known, first = (places, 1) if others is None else (others, 0)
+    if len(places) == 0 or len(known) < 3 + first:
+        return np.zeros(len(places), dtype=bool)
+    distance, _ = cKDTree(known).query(places, k=3 + first)
+    return distance[:, -1] > _STRAY * sigma
+
+
 def density_range(values: NDArray[np.floating]) -> float:
     """Range of densities (n,) from the 1st to the 99th percentile; their largest where all are the same."""
     low, high = np.percentile(values, [1, 99])
@@ -141,11 +153,16 @@ def fit_pseudoatoms(
     first_error = error
     for _ in range(_ROUNDS):
         new_places, new_heights = task.candidates(model, count)
+        if error < _LATE * target_error:
+            near = ~is_stray(new_places, sigma, places)
+            new_places, new_heights = new_places[near], new_heights[near]
         if not len(new_places) or len(places) >= region.n_voxels:
             break
         places, heights = np.concatenate([places, new_places]), np.concatenate([heights, new_heights])
         places, heights = _optimise(task, places, heights, _STEPS)
         kept = heights > task.least_height
+        if error < _LATE * target_error:
+            kept &= ~is_stray(places, sigma)
         places, heights = places[kept], heights[kept]
         model = task.render(places, heights)
         previous, error = error, task.error(model)
@@ -180,6 +197,7 @@ def _thin_out(
     share = 0.1
     while share > 0.01 and len(places) > 8:
         strongest = np.sort(np.argsort(-heights, kind="stable")[: int(len(places) * (1 - share))])
+        strongest = strongest[~is_stray(places[strongest], task.sigma)]
         fewer = _optimise(task, places[strongest], heights[strongest], _LAST_STEPS)
         if task.error(task.render(*fewer)) <= target_error:
             places, heights = fewer

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from continuousflex_dl.core.pseudoatoms.fit import density_range, fit_pseudoatoms
+from continuousflex_dl.core.pseudoatoms.fit import density_range, fit_pseudoatoms, is_stray
 from continuousflex_dl.core.pseudoatoms.gaussians import render
 from continuousflex_dl.core.pseudoatoms.quality import map_model_correlation
 from continuousflex_dl.core.pseudoatoms.region import find_region
@@ -135,5 +135,14 @@ def test_real_maps_to_five_per_cent(shared_data, name, pixel_size, most, resolut
     assert len(found) < most
     curve = map_model_correlation(source.values, found.model, region.inside, source.pixel_size)
     assert curve.resolution(0.5) < resolution * source.pixel_size
-    nearest = cKDTree(found.places).query(found.places, k=2)[0][:, 1]
-    assert nearest.min() > 1.0  # no two at one place: a spring between them would have no direction
+    neighbours = cKDTree(found.places).query(found.places, k=4)[0]
+    assert neighbours[:, 1].min() > 1.0  # no two at one place: a spring between them would have no direction
+    assert neighbours[:, 3].max() < 6.5  # none adrift: nothing would hold it in an elastic network
+
+
+def test_strays_have_less_than_three_others_in_reach():
+    lump = np.random.default_rng(0).uniform(0, 4, size=(10, 3))
+    places = np.vstack([lump, [[20.0, 20, 20], [21.0, 20, 20]]])
+    assert is_stray(places, 1.0).tolist() == [False] * 10 + [True] * 2
+    assert is_stray(np.array([[2.0, 2, 2], [12.0, 2, 2]]), 1.0, lump).tolist() == [False, True]
+    assert not is_stray(lump[:3], 1.0).any()
