@@ -12,8 +12,9 @@ from ..core.errors import InputError
 from ..core.io.atomic import atomic_text
 from ..core.io.modes import MODES_NAME, read_modes, read_reference
 from ..core.space.dcd import write_dcd
-from ..core.space.paths import minimum_energy_path, resample
+from ..core.space.paths import resample
 from ..core.space.result import SPACE_NAME
+from ..core.space.ways import main_path
 from ..core.structure.atoms import Structure
 from ..core.structure.writer import write_structure
 from ..options.animate import AnimateOptions
@@ -116,19 +117,13 @@ def _of_space(options: AnimateOptions, run: Run) -> Trajectory:
     space, decoder = folder.space, folder.need_decoder()
     energy = std = None
     if options.minimum_path:
-        landscape = folder.landscape()
-        axes = len(landscape.surface.grid)
-        if options.start is not None and options.end is not None:
-            start, end = (place_of(t, space, w) for t, w in ((options.start, "--start"), (options.end, "--end")))
-        elif len(landscape.basins) > 1:
-            start, end = landscape.basins.minima[:2]
-        else:
-            raise InputError(
-                f"{folder.path}: its free energy has one basin, so there is no way between two; give --start and --end"
-            )
-        found = minimum_energy_path(landscape.surface, start[:axes], end[:axes], options.n_frames)
-        points = space.completed(found.points)
+        start, end = (
+            None if text is None else place_of(text, space, flag)
+            for text, flag in ((options.start, "--start"), (options.end, "--end"))
+        )
+        points, found, between = main_path(space, folder.landscape(), start, end, options.n_frames)
         name, energy, std = "minimum_path", found.energy, found.std
+        run.say(f"path of least free energy between {between}")
     elif options.path is not None:
         name, points = "path", resample(path_of(options.path, space, run), options.n_frames)
     elif options.start is not None and options.end is not None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..core.reconstruction.fsc import ShellCorrelation
 
 MAP_SUFFIXES = (".mrc", ".map", ".ccp4")
+_COLUMNS = ("shell", "frequency_per_angst", "resolution_angst")
 
 
 def is_map(path: str | Path) -> bool:
@@ -67,12 +68,22 @@ def model_of(path: str, box: int, pixel_size: float, sigma: float | None, run: R
 def write_curves(path: Path, curves: dict[str, ShellCorrelation]) -> None:
     """Write curves of one box as a table: shell, frequency in 1/Å, resolution in Å, and one column per curve."""
     first = next(iter(curves.values()))
-    rows = [",".join(["shell", "frequency_per_angst", "resolution_angst", *curves])]
+    rows = [",".join([*_COLUMNS, *curves])]
     for shell, frequency in enumerate(first.frequency):
         resolution = f"{1 / frequency:.4f}" if frequency > 0 else "inf"
         values = [f"{curve.correlation[shell]:.6f}" for curve in curves.values()]
         rows.append(",".join([str(shell), f"{frequency:.8f}", resolution, *values]))
     atomic_text(path, "\n".join(rows) + "\n")
+
+
+def read_curves(path: Path) -> dict[str, ShellCorrelation]:
+    """Curves by name, from a table that `write_curves` wrote."""
+    from ..core.reconstruction.fsc import ShellCorrelation
+
+    table = np.genfromtxt(path, delimiter=",", names=True)
+    size = 1.0 / float(table["frequency_per_angst"][1])  # of the box, Å; only this matters for a resolution
+    names = [name for name in table.dtype.names or () if name not in _COLUMNS]
+    return {name: ShellCorrelation(table[name], 1, size) for name in names}
 
 
 def describe(curve: ShellCorrelation, threshold: float) -> str:

@@ -19,7 +19,7 @@ class AnimateOptions(CommonOptions):
     start: str | None = option(None, help="With a space directory: a place to begin at, as many numbers as the space has axes, for example 120,-40.", metavar="X,Y", label="Begin at")
     end: str | None = option(None, help="A place to end at; the way from --start is straight, unless --minimum-path is given.", metavar="X,Y", label="End at")
     path: str | None = option(None, help="With a space directory: a path to follow, a text file with one point of the space per line.", metavar="FILE", label="Path")
-    minimum_path: bool = option(False, help="Follow the path of least free energy from --start to --end, or between the two deepest basins.", label="Path of least free energy")
+    minimum_path: bool = option(False, help="Follow the path of least free energy from --start to --end, or between the two deepest basins, or between the ends of the first axis where there is but one.", label="Path of least free energy")
     n_frames: int = option(10, help="Structures from one end to the other.", ge=2, le=1000, label="Frames")
     format: Literal["cif", "pdb", "dcd"] = option("cif", help="Format of the structures: one model each in mmCIF or PDB, or a DCD trajectory with its first frame as mmCIF.", label="Format")
     maps: bool = option(False, help="Write a numbered map (MRC) of every structure too.", label="Maps")

@@ -41,6 +41,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("simulate", "simulate", "SimulateOptions", "Particle images of known conformations, poses, CTF and noise."),
     Command("hemnma", "hemnma", "HemnmaOptions", "Elastic 3D-to-2D alignment of a reference to every particle image."),
     Command("space", "space", "SpaceOptions", "Conformational space of a particle set, with an HTML report."),
+    Command("group", "group", "GroupOptions", "Groups of particles: subsets, centroid structures and maps."),
     Command("reconstruct", "reconstruct", "ReconstructOptions", "Map from particle images whose poses are known."),
     Command("fsc", "fsc", "FscOptions", "Fourier shell correlation of two maps, or of a map and a structure."),
     Command("evaluate", "evaluate", "EvaluateOptions", "Compare estimated poses and amplitudes with the truth."),

@@ -120,9 +120,13 @@ def test_minimum_path_goes_from_basin_to_basin_and_says_the_barrier(space, folde
     assert abs(table["cflexSpace1"][np.argmax(table["free_energy_kt"])]) < 15
     assert animate(path, "-o", tmp_path / "b", "--minimum-path", "--start=500,0", "--end=40,0") == 2
     assert "no particles around it" in capsys.readouterr().err
-    replace(whole, coordinates=np.abs(points)).save(path / "space.npz")
-    assert animate(path, "-o", tmp_path / "c", "--minimum-path") == 2
-    assert "has one basin" in capsys.readouterr().err
+    replace(whole, coordinates=points[:3000]  * [3, 1], converged=np.ones(3000, bool), set_index=np.zeros(3000, int),
+            distance=np.zeros(3000)).save(path / "space.npz")  # fmt: skip
+    assert animate(path, "-o", tmp_path / "c", "--minimum-path", "--n-frames", 5) == 0
+    assert "between the ends of the first axis" in capsys.readouterr().err
+    amplitudes = displacement(tmp_path / "c/minimum_path.cif", folder)
+    ends = np.percentile(points[:3000, 0] * 3, [2, 98])
+    np.testing.assert_allclose(amplitudes[[0, -1], 2], ends, atol=2)
 
 
 def test_trajectory_is_read_by_another_program(folder, tmp_path):
