@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .._version import __version__
 from ..core.io.atomic import atomic_text
+from ..core.io.block_files import Arrays
 from ..core.io.blocks import BlockStore
 from ..core.io.modes import read_modes
 from ..core.io.particle_table import ParticleTable
@@ -109,8 +110,10 @@ def run(options: HemnmaOptions, run: Run) -> None:
         return
     numbers = [int(number) for number in modes.indices]
     columns = _Columns(numbers)
+    with run.stage("learn"):
+        finishing = _finishing(options, table, store, hemnma, calibration)
     with run.stage("write"):
-        write_star_parts(final, _result(table, store, columns))
+        write_star_parts(final, _result(table, store, columns, finishing))
         atomic_text(run.path(CALIBRATION_NAME), (store.folder / CALIBRATION_NAME).read_text(encoding="utf-8"))
     run.when_recorded(store.remove)
     summary = {
@@ -201,9 +204,26 @@ class _Columns:
         return np.concatenate(self._parts[name]).astype(np.float64)
 
 
-def _result(table: ParticleTable, store: BlockStore, columns: _Columns) -> Iterator[ParticleTable]:
+def _finishing(
+    options: HemnmaOptions, table: ParticleTable, store: BlockStore, hemnma: Hemnma, calibration: Calibration
+) -> Callable[[Arrays, int, int], Arrays]:
+    """What turns the results of some particles, given their range, into the final ones."""
+    from ..core.hemnma.finish import finish, learn_population
+
+    prior = calibration.prior
+    learn = options.calibrate and options.learn_prior and prior.covariance is not None
+    unit = float(np.sqrt(hemnma.modes.n_atoms))
+    population = learn_population(store.portions(_PORTION), len(table), prior, unit) if learn else None
+    pixel_size = np.asarray(table.pixel_size, dtype=np.float64)
+    return lambda found, first, last: finish(found, population, prior, pixel_size[first:last])
+
+
+def _result(
+    table: ParticleTable, store: BlockStore, columns: _Columns, finishing: Callable[[Arrays, int, int], Arrays]
+) -> Iterator[ParticleTable]:
     """The particles with what was found, some thousand at a time."""
-    for first, last, found in store.portions(_PORTION):
+    for first, last, aligned in store.portions(_PORTION):
+        found = finishing(aligned, first, last)
         columns.add(found)
         amplitudes, std = (
             {number: found[name][:, column] for column, number in enumerate(columns.numbers)}

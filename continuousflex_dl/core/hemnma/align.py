@@ -101,7 +101,8 @@ class Result:
     euler_deg (n, 3), shift_angst (n, 2) as rlnOrigin, amplitudes and amplitude_std (n, M), score (n,) normalised
     correlation, angle_std_deg (n,) and shift_std_angst (n,) per axis, confidence (n,) probability that the pose is
     within `NEAR_DEG` of the true one, alone (n,) weight of the best hypothesis among those about it, converged (n,)
-    bool, amplitude_covariance (n, M, M) of the errors.
+    bool, covariance (n, 5 + M, 5 + M) float32 of the errors of rotation vector (rad, in the frame of the image), shift
+    (px) and amplitudes.
     """
 
     euler_deg: np.ndarray
@@ -114,7 +115,7 @@ class Result:
     confidence: np.ndarray
     alone: np.ndarray
     converged: np.ndarray
-    amplitude_covariance: np.ndarray
+    covariance: np.ndarray
 
 
 class Aligner:
@@ -308,7 +309,7 @@ class Aligner:
             confidence,
             posterior.alone.cpu().numpy(),
             converged.cpu().numpy() & (confidence > 0.5),
-            covariance[:, 5:, 5:].cpu().double().numpy(),
+            covariance.cpu().float().numpy(),
         )
 
     def _chunks(self, refiner: Refiner, h: Hypotheses) -> tuple[Tensor, ...]:

@@ -208,7 +208,7 @@ class Hemnma:
         if len(more) >= LEAST_PARTICLES:
             found = self._align_some(more, threads, known)
             ok = found["converged"]
-            prior = learn_prior(found["amplitudes"][ok], found["amplitude_covariance"][ok])
+            prior = learn_prior(found["amplitudes"][ok], found["covariance"][ok][:, 5:, 5:].astype(np.float64))
             if prior is not None and prior.covariance is not None:
                 calibration = replace(calibration, mean=prior.mean.tolist(), covariance=prior.covariance.tolist())
         names = self.table.image_name
