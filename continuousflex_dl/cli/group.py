@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from ..core.space.select import select_polygon, select_where
 from ..core.space.ways import main_path
 from ..core.structure.writer import write_structure
 from ..options.group import GroupOptions
+from .columns import NumberColumns
 from .run import Run
 from .space_folder import SpaceFolder, path_of, read_space_folder
 
@@ -110,13 +110,13 @@ def _masks(
     """What each group is, and its particles (n,)."""
     space, way = folder.space, options.way
     if way == "where":
-        return [(text, select_where(text, _Columns(table), len(table))) for text in options.where]
+        return [(text, select_where(text, NumberColumns(table), len(table))) for text in options.where]
     if way == "outline":
         axes = _axes(options, folder)
         points = space.coordinates[:, axes]
         return [(f"outline {file}", select_polygon(points, _outline(file, run))) for file in options.outline]
     if way == "column":
-        columns = _Columns(table)
+        columns = NumberColumns(table)
         name = str(options.column).removeprefix("_")
         if name not in columns:
             raise InputError(f"{folder.particles}: has no column _{name}; there are {', '.join(columns)}")
@@ -144,27 +144,6 @@ def _masks(
         points[used], corners, count, equal_sizes=not options.equal_lengths, reach=options.reach
     )
     return [(f"slice {k} of {count} along {what}", labels == k) for k in range(1, count + 1)]
-
-
-class _Columns(Mapping[str, np.ndarray]):
-    """Numbers (n,) of a table by column name, read when they are asked for."""
-
-    def __init__(self, table: ParticleTable) -> None:
-        self._table = table
-        text = {"rlnImageName", "rlnMicrographName", "rlnOpticsGroupName"}
-        self._names = [name for name in (*table.particles.labels, *table.optics.labels) if name not in text]
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        values = self._table.numbers(name)
-        if values is None:
-            raise KeyError(name)
-        return values
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def _axes(options: GroupOptions, folder: SpaceFolder) -> list[int]:

@@ -43,6 +43,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("space", "space", "SpaceOptions", "Conformational space of a particle set, with an HTML report."),
     Command("group", "group", "GroupOptions", "Groups of particles: subsets, centroid structures and maps."),
     Command("reconstruct", "reconstruct", "ReconstructOptions", "Map from particle images whose poses are known."),
+    Command("export", "export", "ExportOptions", "Particles for RELION, Xmipp or cryoSPARC."),
     Command("fsc", "fsc", "FscOptions", "Fourier shell correlation of two maps, or of a map and a structure."),
     Command("evaluate", "evaluate", "EvaluateOptions", "Compare estimated poses and amplitudes with the truth."),
     Command("animate", "animate", "AnimateOptions", "Structures along a normal mode or along an axis of a conformational space."),

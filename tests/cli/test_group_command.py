@@ -91,7 +91,7 @@ def test_maps_of_the_groups_are_those_of_their_centroids(cflex, made, tmp_path):
     ended = cflex("group", made.space, "-o", tmp_path / "g", *options)
     assert ended.code == 0, ended.err
     for row in rows_of(tmp_path / "g/groups.csv"):
-        assert float(row["resolution_model_masked_0.5_angst"]) < 11.0  # atoms are 3 Å wide, and ends move by 4 Å in a group
+        assert float(row["resolution_model_masked_0.5_angst"]) < 11.0  # atoms are 3 Å wide, ends move by 4 Å
     names = {path.name for path in (tmp_path / "g").iterdir()}
     assert {"group_01.mrc", "group_02_half1.mrc", "group_02_fsc.csv"} <= names
     # the map lies over the structure of its own group, not of the other one

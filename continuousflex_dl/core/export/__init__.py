@@ -1,0 +1,1 @@
+"""Particles as other programs take them: RELION's STAR, Xmipp's metadata, cryoSPARC's .cs."""
