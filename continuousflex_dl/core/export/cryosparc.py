@@ -69,9 +69,7 @@ def _load(path: Path) -> NDArray:
     try:
         rows = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a .cs file ({error}); give the original of the particles"
-        ) from None
+        raise InputError(f"{path}: cannot be read as a .cs file ({error}); give the original file") from None
     if rows.dtype.names is None or "uid" not in rows.dtype.names or not len(rows):
         raise InputError(f"{path}: found no field uid, expected a .cs file of particles")
     return rows
@@ -80,7 +78,8 @@ def _load(path: Path) -> NDArray:
 def _put_poses(rows: NDArray, table: ParticleTable) -> bool:
     """Rotation vectors of the transposed matrices, and shifts in pixels of alignments3D/psize_A."""
     fields = ("alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A")
-    if table.euler_deg is None or table.shift_angst is None or any(name not in rows.dtype.names for name in fields):
+    names = rows.dtype.names or ()
+    if table.euler_deg is None or table.shift_angst is None or any(field not in names for field in fields):
         return False
     from scipy.spatial.transform import Rotation
 
