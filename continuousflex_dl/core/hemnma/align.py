@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from threading import Lock
 
 import numpy as np
 import torch
@@ -151,6 +152,7 @@ class Aligner:
         self.memory_bytes = settings.memory_bytes or _working_bytes(reference.coordinates.device)
         self.shifts = shift_grid(settings.max_shift_px, max(1.0, box / (3.3 * self.search_radius)))
         self.templates: Templates | None = None
+        self._lock = Lock()
 
     def _stages(self) -> list[Stage]:
         keep, atoms = self.settings.hypotheses, self.reference
@@ -171,7 +173,11 @@ class Aligner:
         return torch.as_tensor(self.prior.conformations()).to(self.reference.coordinates)
 
     def prepare(self) -> Templates:
-        """Compute the templates once."""
+        """Compute the templates, once, when they are first needed."""
+        with self._lock:
+            return self._prepared()
+
+    def _prepared(self) -> Templates:
         if self.templates is None:
             disc = Disc.make(self.box, self.search_radius, self.reference.coordinates.device)
             rotations = asymmetric_unit(rotation_grid(self.settings.angular_step), self.settings.symmetry)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from .align import Aligner, Result
 from .observation import Observation
-from .templates import search
+from .templates import best_gains
 
 SUSPECT = 0.75  # share of images that the opposite explains better, from which on it is to be said
 
@@ -23,10 +21,7 @@ def inverted_share(aligner: Aligner, observation: Observation) -> float:
     observation
         B images.
     """
-    seen = observation.inner(aligner.search_radius)
-    templates = aligner.prepare()
-    right = search(templates, seen, aligner.shifts, 1).gain
-    wrong = search(templates, replace(seen, data=-seen.data), aligner.shifts, 1).gain
+    right, wrong = best_gains(aligner.prepare(), observation.inner(aligner.search_radius), aligner.shifts)
     return float((wrong > right).float().mean())
 
 

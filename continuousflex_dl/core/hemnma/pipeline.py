@@ -166,16 +166,13 @@ class Hemnma:
         return Reference.from_arrays(modes.coordinates, modes.vectors, modes.weights, sigma, self.device)
 
     def use(self, calibration: Calibration) -> None:
-        """Set what was measured, and make the templates."""
+        """Set what was measured."""
         self.calibration = calibration
         reference = self.reference(calibration.sigma)
         self._aligners = [
             Aligner(reference, calibration.prior, self.stack.box, float(pixel), self.settings)
             for pixel in self.pixel_sizes
         ]
-        if not self.initial_poses:
-            for aligner in self._aligners:
-                aligner.prepare()
 
     def calibrate(
         self, *, measure: bool = True, learn: bool = True, threads: int = 1, progress: Progress = silent

@@ -119,11 +119,9 @@ def search(templates: Templates, observation: Observation, shifts_px: Tensor, ke
         Orientations kept per image, each in its best conformation.
     """
     images, count = len(observation), len(templates.rotations)
-    matched = observation.data * observation.transfer  # (B, F)
-    moved = as_real(matched[:, None] * shift_phase(observation.disc, -shifts_px.to(matched.real)))  # (B, S, 2 F)
+    moved = _moved(observation, shifts_px)
     weight = observation.transfer**2
-    product = moved.flatten(0, 1).to(templates.quick.dtype) @ templates.quick.T
-    correlation, shift = product.unflatten(0, (images, -1)).max(dim=1)
+    correlation, shift = _correlation(templates, moved).max(dim=1)
     _, tried = _gain(correlation.float(), weight @ templates.power[0].T).topk(
         max(min(keep, count), count // _TRIED), dim=1
     )
@@ -144,6 +142,26 @@ def search(templates: Templates, observation: Observation, shifts_px: Tensor, ke
         templates.conformations[conformation.gather(1, best)],
         gain,
     )
+
+
+def best_gains(templates: Templates, observation: Observation, shifts_px: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-likelihood (B,) gained by the best template, first conformation only: for images, for their negatives."""
+    correlation = _correlation(templates, _moved(observation, shifts_px))
+    norm = observation.transfer**2 @ templates.power[0].T
+    positive, negative = correlation.amax(dim=1).float(), -correlation.amin(dim=1).float()
+    return _gain(positive, norm).amax(dim=1), _gain(negative, norm).amax(dim=1)
+
+
+def _moved(observation: Observation, shifts_px: Tensor) -> Tensor:
+    """Images (B, S, 2 F) times the CTF, moved back by every shift."""
+    matched = observation.data * observation.transfer  # (B, F)
+    return as_real(matched[:, None] * shift_phase(observation.disc, -shifts_px.to(matched.real)))
+
+
+def _correlation(templates: Templates, moved: Tensor) -> Tensor:
+    """Overlap (B, S, T) of every moved image with every template in its first conformation."""
+    product = moved.flatten(0, 1).to(templates.quick.dtype) @ templates.quick.T
+    return product.unflatten(0, moved.shape[:2])
 
 
 def _gain(overlap: Tensor, norm: Tensor) -> Tensor:
