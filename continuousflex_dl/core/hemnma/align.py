@@ -181,8 +181,10 @@ class Aligner:
         if self.templates is None:
             disc = Disc.make(self.box, self.search_radius, self.reference.coordinates.device)
             rotations = asymmetric_unit(rotation_grid(self.settings.angular_step), self.settings.symmetry)
+            # the search only has to find the neighbourhood: half as many blobs as refinement at this resolution
+            blobs = self.reference.coarsened(0.7 * self.box * self.pixel_size / self.search_radius)
             self.templates = Templates.make(
-                self.stages[0].reference, rotations, self.conformations(), disc, self.pixel_size, self.settings.dtype
+                blobs, rotations, self.conformations(), disc, self.pixel_size, self.settings.dtype
             )
         return self.templates
 

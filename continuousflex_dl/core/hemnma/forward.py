@@ -51,6 +51,7 @@ class Forward:
         )
         data = [self.quadrants.spread(part, disc) for part in (observation.data.real, observation.data.imag)]
         self.data = torch.stack(data, 1).flatten(1)  # (B, 4 K' K')
+        self.shell = self.quadrants.spread(disc.shell, disc).flatten().repeat(2)  # (4 K' K')
 
     @property
     def bytes_per_hypothesis(self) -> int:
@@ -73,6 +74,23 @@ class Forward:
         out = torch.empty(len(index), 2, *self.transfer.shape[1:], device=rotation.device)
         self._write_model(out, index, rotation, shift_px, amplitudes)
         return out.flatten(1)
+
+    def correlation(self, index: Tensor, rotation: Tensor, shift_px: Tensor, amplitudes: Tensor) -> Tensor:
+        """Normalised correlation (h,) of model and image, shell by shell, averaged by the amplitude of the model.
+
+        Over all frequencies at once, what is smooth and strong (ice, contamination) would correlate well with anything;
+        a particle has to be there at every resolution.
+        """
+        model, data = self.model(index, rotation, shift_px, amplitudes), self.data[index]
+        count = int(self.shell.max()) + 1
+
+        def by_shell(values: Tensor) -> Tensor:
+            return torch.zeros(len(values), count, device=values.device).index_add_(1, self.shell, values)
+
+        power = by_shell(model**2)
+        ring = by_shell(model * data) / torch.sqrt(power * by_shell(data**2)).clamp(min=1e-30)
+        weight = torch.sqrt(power)
+        return (ring * weight).sum(-1) / weight.sum(-1).clamp(min=1e-30)
 
     def model_and_slopes(self, index: Tensor, rotation: Tensor, shift_px: Tensor, amplitudes: Tensor) -> Tensor:
         """Derivatives by rotation vector (rad), shift (px), amplitudes (Å); last the model: (h, 6 + M, 4 K' K')."""

@@ -16,7 +16,7 @@ from ..dynamics.modes import NormalModes
 from ..errors import InputError, NonFiniteError
 from ..imaging.ctf import CtfBatch, ctf
 from ..imaging.fourier import Disc, image_to_disc
-from ..imaging.noise import background_power
+from ..imaging.noise import background_power, without_plane
 from ..io.particle_table import ParticleTable
 from ..io.particles import refuse_unsupported
 from ..particles.stack import ImageStack
@@ -29,6 +29,7 @@ from .prior import LEAST_PARTICLES, AmplitudePrior, learn_prior
 from .reference import Reference
 
 NOISE_IMAGES = 256  # images that the noise is measured on, spread evenly over the set
+CONTRAST_IMAGES = 16  # of these, images whose negative is tried too
 FIRST_IMAGES = 32  # images that are aligned to measure atom width and model error
 PRIOR_IMAGES = 480  # images that are aligned to learn how the amplitudes are distributed
 _SURE = 0.9  # confidence in a pose found while calibrating from which on it is only refined again, not searched again
@@ -215,7 +216,8 @@ class Hemnma:
 
     def _inverted(self, first: list[np.ndarray]) -> float:
         shares = [
-            inverted_share(self._aligners[group], self.observe(chosen, group)) for group, chosen in enumerate(first)
+            inverted_share(self._aligners[group], self.observe(_spread(chosen, CONTRAST_IMAGES), group))
+            for group, chosen in enumerate(first)
         ]
         return float(np.average(shares, weights=np.bincount(self.group)))
 
@@ -294,6 +296,7 @@ class Hemnma:
     def _images(self, indices: np.ndarray) -> Tensor:
         # a copy in torch's own memory: the last bits of a transform depend on how its input is aligned
         images = torch.tensor(self.stack.read(indices), dtype=torch.float32, device=self.device)
+        images = without_plane(images, 0.45 * self.stack.box)
         return -images if self.invert_contrast else images
 
     def observe(self, indices: np.ndarray, group: int) -> Observation:

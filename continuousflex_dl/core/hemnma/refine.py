@@ -83,7 +83,6 @@ class Linearisation:
     scale: Tensor
     gradient: Tensor
     curvature: Tensor
-    explained: Tensor  # (h,) normalised correlation of model and image
 
 
 class Refiner:
@@ -151,9 +150,7 @@ class Refiner:
         unit = self._units[_FIRST_AMPLITUDE:-1]
         gradient[:, _FIRST_AMPLITUDE:-1] += pull * unit
         curvature[:, _FIRST_AMPLITUDE:-1, _FIRST_AMPLITUDE:-1] += self.prior_precision * unit[:, None] * unit
-        return Linearisation(
-            cost, scale, gradient, curvature, overlap / torch.sqrt(norm * self.power[h.image]).clamp(min=1e-30)
-        )
+        return Linearisation(cost, scale, gradient, curvature)
 
     def _prior_cost(self, h: Hypotheses) -> Tensor:
         offset = h.amplitudes - self.prior_mean
@@ -232,7 +229,7 @@ class Refiner:
         Returns
         -------
         (h, 5 + M, 5 + M) covariance of rotation vector (rad), shift (px) and amplitudes (Å), the scale integrated out;
-        (h,) normalised correlation between model and image, 1 = perfect;
+        (h,) normalised correlation between model and image, the mean over resolution shells, 1 = perfect;
         (h,) estimated variance of the whitened noise, 1 where the noise model fits.
         """
         here = self.linearise(h)
@@ -242,7 +239,7 @@ class Refiner:
         inverse = torch.linalg.inv(_lifted(here.curvature))
         units = self._units[:-1].double()
         covariance = inverse[:, :-1, :-1] * units[:, None] * units * variance.double()[:, None, None]
-        return covariance, here.explained, variance
+        return covariance, self.forward.correlation(h.image, h.rotation, h.shift_px, h.amplitudes), variance
 
 
 def _lifted(curvature: Tensor) -> Tensor:

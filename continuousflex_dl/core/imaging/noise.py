@@ -13,6 +13,26 @@ def soft_disc(box: int, radius_px: float, edge_px: float, device: torch.device |
     return 0.5 + 0.5 * torch.cos(torch.pi * ((distance - radius_px) / max(edge_px, 1e-6)).clamp(0, 1))
 
 
+def without_plane(images: Tensor, radius_px: float) -> Tensor:
+    """Images (n, box, box) less a plane through their background: ice of uneven thickness.
+
+    Parameters
+    ----------
+    images
+        (n, box, box).
+    radius_px
+        Radius of the circle that holds the particles; at most the half box counts, because the corners are always left.
+    """
+    box = images.shape[-1]
+    axis = (torch.arange(box, device=images.device) - box // 2).to(images) / box
+    outside = (1 - soft_disc(box, min(radius_px, 0.5 * box - 2.0), 0.0, images.device)).to(images)
+    basis = torch.stack([torch.ones(box, box).to(images), axis.expand(box, box), axis[:, None].expand(box, box)])
+    basis = basis.flatten(1).double()  # (3, box box)
+    weighted = basis * outside.flatten().double()
+    plane = torch.linalg.solve(weighted @ basis.T, weighted @ images.flatten(1).double().T)  # (3, n)
+    return images - (plane.T @ basis).reshape(images.shape).to(images)
+
+
 def shell_average(values: Tensor, shell: Tensor, count: int) -> Tensor:
     """Mean of values (..., F) over shells of frequencies: (..., count), with shell (F,) the index of each."""
     total = torch.zeros(*values.shape[:-1], count, dtype=values.dtype, device=values.device).index_add_(

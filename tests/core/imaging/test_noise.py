@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from continuousflex_dl.core.imaging.noise import background_power, soft_disc
+from continuousflex_dl.core.imaging.noise import background_power, soft_disc, without_plane
 
 
 def test_white_noise_is_flat_and_of_the_right_power():
@@ -26,3 +26,11 @@ def test_coloured_noise_shows_its_colour():
     blue = torch.fft.irfft2(torch.fft.rfft2(white) * (0.2 + frequency), s=(64, 64))
     power = background_power(blue, 15)
     assert float(power[28] / power[6]) == pytest.approx(((0.2 + 28 / 64) / (0.2 + 6 / 64)) ** 2, rel=0.15)
+
+
+def test_a_plane_is_taken_out_and_what_is_in_the_middle_stays():
+    y, x = torch.meshgrid(torch.arange(32) - 16.0, torch.arange(32) - 16.0, indexing="ij")
+    blob = torch.exp(-(x**2 + y**2) / 18)
+    tilted = blob + 3.0 + 0.2 * x - 0.1 * y
+    torch.testing.assert_close(without_plane(tilted[None], 14.0)[0], blob, atol=2e-3, rtol=0)
+    torch.testing.assert_close(without_plane(blob[None], 14.0)[0], blob, atol=2e-3, rtol=0)
