@@ -148,12 +148,12 @@ def _masks(
 
 def _axes(options: GroupOptions, folder: SpaceFolder) -> list[int]:
     try:
-        axes = [int(text) for text in options.axes]
+        axes = [int(text) for text in options.axes.split(",")]
     except ValueError:
         axes = []
     if len(set(axes)) != 2 or not all(1 <= axis <= folder.space.n_components for axis in axes):
         raise InputError(
-            f"--axes: found {' '.join(options.axes)}, expected two different axes from 1 to {folder.space.n_components}"
+            f"--axes: found {options.axes}, expected two different axes from 1 to {folder.space.n_components}"
         )
     return [axis - 1 for axis in axes]
 

@@ -15,6 +15,7 @@ from .particles import (
     write_particles,
 )
 from .results import Space, read_modes_file, read_space
+from .spaces import read_groups, space_folder_of, write_space_folder
 from .volumes import new_volume, prepare_volume, volume_path
 
 __all__ = [
@@ -34,13 +35,16 @@ __all__ = [
     "pose_from_matrix",
     "prepare_modes",
     "prepare_volume",
+    "read_groups",
     "read_modes",
     "read_modes_file",
     "read_space",
     "set_amplitudes",
     "set_properties",
+    "space_folder_of",
     "volume_path",
     "write_latents",
     "write_modes_folder",
     "write_particles",
+    "write_space_folder",
 ]

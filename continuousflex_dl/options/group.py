@@ -21,7 +21,7 @@ class GroupOptions(CommonOptions):
     minimum_path: bool = option(False, help="Slices along the path of least free energy between the two deepest basins, or between the ends of the first axis where there is but one.", label="Path of least free energy")
     where: tuple[str, ...] = option((), help="A condition on the columns of the particle file, for example 'cflexSpace1 > 10 and cflexScore > 0.3'; may be repeated, one group each.", metavar="CONDITION", label="Condition")
     outline: tuple[str, ...] = option((), help="A closed outline in two axes of the space, a text file with one corner per line; may be repeated, one group each.", metavar="FILE", label="Outline")
-    axes: tuple[str, str] = option(("1", "2"), help="The two axes that outlines are drawn in.", metavar="X Y", label="Axes of outlines", advanced=True)
+    axes: str = option("1,2", help="The two axes that outlines are drawn in.", metavar="X,Y", label="Axes of outlines", advanced=True)
     column: str | None = option(None, help="Groups of equal whole numbers in a column, for example cflexGroup, cflexSet or rlnClassNumber.", metavar="NAME", label="Column")
     n_groups: int | None = option(None, help="Number of groups: slices (10 by default), or clusters (the number that fits best by default).", unit="groups", ge=1, le=1000, label="Number of groups")
     equal_lengths: bool = option(False, help="Slices of equal length along the path, instead of equal numbers of particles.", label="Equal lengths")

@@ -1,9 +1,21 @@
 """Scipion protocols: form, validation, steps and outputs around ``cflex`` commands."""
 
+from .protocol_animate import CflexProtAnimate
+from .protocol_group import CflexProtGroup
 from .protocol_hemnma import CflexProtHEMNMA
 from .protocol_nma import CflexProtNMA
 from .protocol_pseudoatoms import CflexProtPseudoAtoms
+from .protocol_reconstruct import CflexProtReconstruct
 from .protocol_simulate import CflexProtSimulate
 from .protocol_space import CflexProtSpace
 
-__all__ = ["CflexProtHEMNMA", "CflexProtNMA", "CflexProtPseudoAtoms", "CflexProtSimulate", "CflexProtSpace"]
+__all__ = [
+    "CflexProtAnimate",
+    "CflexProtGroup",
+    "CflexProtHEMNMA",
+    "CflexProtNMA",
+    "CflexProtPseudoAtoms",
+    "CflexProtReconstruct",
+    "CflexProtSimulate",
+    "CflexProtSpace",
+]

@@ -165,7 +165,7 @@ class CflexProtocol(EMProtocol):
         inputs, values
             Options that come from input objects, and those of the form.
         output
-            Output directory; by default `_resultPath`.
+            Output directory (or file, for commands that write one); by default `_resultPath`.
 
         Notes
         -----
@@ -180,12 +180,13 @@ class CflexProtocol(EMProtocol):
             ],  # blocks do not depend on it
             "inputs": _fingerprints([self._inputPath(), *map(str, inputs.values())]),
         }
-        stateFile = f"{output}.state.json"
-        begun = os.path.isdir(output) and bool(os.listdir(output))
+        folder = os.path.dirname(output) if self.optionsClass().output_is_file else output
+        stateFile = f"{folder}.state.json"
+        begun = os.path.isdir(folder) and bool(os.listdir(folder))
         if begun and _readJson(stateFile) == state:
             arguments = ["--resume", *arguments]
         elif begun:
-            pwutils.cleanPath(output)
+            pwutils.cleanPath(folder)
         _writeJson(stateFile, state)
         spelt = job([*self.COMMAND.split(), *arguments], gpus=self._gpusToUse(), mpi=self._mpi())
         environ = self._getEnviron()
@@ -196,7 +197,10 @@ class CflexProtocol(EMProtocol):
 
     def _runRecord(self, output: str | None = None) -> dict[str, Any]:
         """The record that the command wrote, by default into `_resultPath`; empty before it finished."""
-        return _readJson(os.path.join(self._resultPath() if output is None else output, RECORD_FILE)) or {}
+        return self._readRecord(os.path.join(self._resultPath() if output is None else output, RECORD_FILE))
+
+    def _readRecord(self, path: str) -> dict[str, Any]:
+        return _readJson(path) or {}
 
     def _figures(self) -> dict[str, Any]:
         """Result figures of the run record."""

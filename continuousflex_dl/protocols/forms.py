@@ -22,6 +22,7 @@ from ..options.base import ModeList, field_extra, flag_of, is_repeated
 # Options whose form parameter has the name that Scipion users know
 PARAM_NAMES = {"use": "modeList", "n_modes": "numberOfModes", "n_particles": "numberOfParticles"}
 _FILE_METAVARS = ("FILE", "STRUCTURE")
+_SEPARATOR = ";"  # of the values of an option that may be given several times
 _MODE_LIST_TYPE = typing.get_args(ModeList)[0]
 
 
@@ -85,6 +86,9 @@ def param_settings(model: type[Options], name: str) -> dict[str, Any]:
             default=choices.index(str(default)) if default is not None else 0,
             display=params.EnumParam.DISPLAY_HLIST if few else params.EnumParam.DISPLAY_COMBO,
         )
+    elif is_repeated(model, name):
+        settings.update(paramClass=params.StringParam, default="")
+        settings["help"] += f"\n\nSeparate several by '{_SEPARATOR}'."
     elif field.annotation == _MODE_LIST_TYPE:
         settings.update(paramClass=params.NumericRangeParam, default=default or "")
     elif kind is bool:
@@ -125,6 +129,8 @@ def form_values(protocol: Any, model: type[Options], names: Iterable[str]) -> di
             value = value.strip()
         if value is None or value == "":
             continue
+        if is_repeated(model, name):
+            value = tuple(part.strip() for part in value.split(_SEPARATOR) if part.strip())
         values[name] = value
     return values
 

@@ -15,7 +15,15 @@ from pyworkflow.protocol.constants import MODE_RESUME
 from pyworkflow.tests import BaseTest, setupTestProject
 
 from ..convert import amplitudes_of, matrix_from_pose, mode_numbers_of, pose_from_matrix, read_modes
-from ..protocols import CflexProtHEMNMA, CflexProtNMA, CflexProtSimulate, CflexProtSpace
+from ..protocols import (
+    CflexProtAnimate,
+    CflexProtGroup,
+    CflexProtHEMNMA,
+    CflexProtNMA,
+    CflexProtReconstruct,
+    CflexProtSimulate,
+    CflexProtSpace,
+)
 from .synthetic import write_structure
 
 N_PARTICLES = 8
@@ -151,6 +159,53 @@ class TestWorkflow(BaseTest):
         assert space.outputParticles.getFlexInfo().getProgName() == "CflexHEMNMA"
         assert os.path.exists(space.outputTrajectory.getFileName())
         assert "report.html" in " ".join(space.summary())
+
+    def test_groups_maps_and_trajectory(self):
+        """From particles with known poses: space, groups with their maps, a map of a subset, a trajectory."""
+        space = self.newProtocol(
+            CflexProtSpace, inputParticles=self.simulate.outputTruth, inputModes=self.nma.outputModes, nComponents=1
+        )
+        self.launchProtocol(space)
+        particles = space.outputParticles
+        group = self.newProtocol(CflexProtGroup, inputParticles=particles, nGroups=2, reconstruct=True, halfMaps=True)
+        self.launchProtocol(group)
+        self.assertSetSize(group.outputGroup01, N_PARTICLES // 2)
+        self.assertSetSize(group.outputClasses, 2)
+        self.assertSetSize(group.outputStructures, 2)
+        self.assertSetSize(group.outputVolumes, 2)
+        first = group.outputGroup01
+        assert first.hasAlignmentProj()
+        assert first.hasCTF()
+        largest = max(item.getZRed()[0] for item in first.iterItems())
+        assert all(item.getZRed()[0] > largest for item in group.outputGroup02.iterItems())
+        for volume in group.outputVolumes.iterItems():
+            assert volume.getDim() == (48, 48, 48)
+            assert os.path.exists(volume.getFileName())
+            assert len(volume.getHalfMaps(asList=True)) == 2
+        members = [{item.getObjId() for item in found.iterItems()} for found in group.outputClasses.iterItems()]
+        assert members == [{item.getObjId() for item in found.iterItems()} for found in (first, group.outputGroup02)]
+        # a subset knows its space, also after it was read again from the project
+        stored = self.proj.getProtocol(group.getObjId()).outputGroup01
+        trajectory = self.newProtocol(CflexProtAnimate, inputParticles=stored, nFrames=3, maps=True)
+        self.launchProtocol(trajectory)
+        assert os.path.exists(trajectory.outputTrajectory.getFileName())
+        self.assertSetSize(trajectory.outputVolumes, 3)
+
+        reconstruct = self.newProtocol(
+            CflexProtReconstruct, inputParticles=first, inputModel=self.nma.outputStructure, numberOfThreads=2
+        )
+        self.launchProtocol(reconstruct)
+        volume = reconstruct.outputVolume
+        np.testing.assert_allclose(volume.getSamplingRate(), PIXEL)
+        assert all(map(os.path.exists, volume.getHalfMaps(asList=True)))
+        names = [curve.getObjLabel() for curve in reconstruct.outputFSCs.iterItems()]
+        assert names == ["halves", "model"]
+        assert "4* particles" in reconstruct.summary()[0]
+
+        lost = self.newProtocol(CflexProtGroup, inputParticles=self.simulate.outputTruth)
+        assert "no conformational space" in " ".join(lost.validate())
+        poseless = self.newProtocol(CflexProtReconstruct, inputParticles=self.simulate.outputParticles)
+        assert "no poses" in " ".join(poseless.validate())
 
     def test_modes_of_another_plugin(self):
         """A set with rigid modes, other file names and no modes.npz gives the same amplitudes."""

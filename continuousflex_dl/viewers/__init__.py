@@ -1,15 +1,18 @@
 """What Scipion opens on the results of the protocols."""
 
 from .viewer_amplitudes import CflexAmplitudesViewer, CflexHEMNMAViewer
+from .viewer_maps import CflexGroupViewer, CflexReconstructViewer
 from .viewer_modes import CflexModesViewer, CflexNMAViewer
 from .viewer_pseudoatoms import CflexPseudoAtomsViewer
 from .viewer_space import CflexSpaceViewer
 
 __all__ = [
     "CflexAmplitudesViewer",
+    "CflexGroupViewer",
     "CflexHEMNMAViewer",
     "CflexModesViewer",
     "CflexNMAViewer",
     "CflexPseudoAtomsViewer",
+    "CflexReconstructViewer",
     "CflexSpaceViewer",
 ]

@@ -9,6 +9,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
+PALETTE = (  # Okabe-Ito first: safe for colour-blind eyes
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#4d4d4d", "#7b3294", "#b2182b",
+)  # fmt: skip
 MAX_POINTS = 100_000  # more points take a window minutes to draw
 _SELECTED, _LEFT_OUT = "#2a6f97", "#b8c4cc"
 
@@ -142,6 +145,76 @@ def scatter(
         figure.colorbar(drawn, ax=axes, label=color_label, shrink=0.8)
     title = f"{len(points)} particles" if len(kept) == len(values) else f"{len(points)} of {len(values)} particles"
     axes.set_title(title + ("" if fine.all() else f", {int((~fine).sum())} not converged (x)"))
+    return figure
+
+
+def free_energy(
+    grid: Sequence[Floats], energy: Floats, std: Floats, minima: Floats, path: Floats, names: Sequence[str]
+) -> Figure:
+    """Free energy along one axis (with its errors) or two, in kT.
+
+    Parameters
+    ----------
+    grid
+        Places along each axis.
+    energy, std
+        In the shape of the grid; NaN where not known.
+    minima
+        (K, d) basins.
+    path
+        (k, d), drawn in two dimensions.
+    names
+        Of the axes.
+    """
+    figure = Figure(figsize=(6.2, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(names[0])
+    if len(grid) == 1:
+        axes.plot(grid[0], energy, color=_SELECTED)
+        axes.fill_between(grid[0], energy - std, energy + std, color=_SELECTED, alpha=0.3, linewidth=0)
+        axes.set_ylabel("free energy (kT)")
+        return figure
+    top = float(np.clip(np.nanmax(energy), 1.0, 6.0))
+    levels = np.linspace(0, top, 13)
+    drawn = axes.contourf(*grid, np.minimum(energy, top).T, levels=levels, cmap="viridis_r", extend="max")
+    figure.colorbar(drawn, ax=axes, label="free energy (kT)", shrink=0.85)
+    if len(path):
+        axes.plot(path[:, 0], path[:, 1], color=PALETTE[1], linewidth=1.6)
+    for number, place in enumerate(minima, start=1):
+        box = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": "black"}
+        axes.annotate(str(number), place, ha="center", va="center", fontsize=8, bbox=box)
+    axes.set_ylabel(names[1])
+    return figure
+
+
+def grouped(values: Floats, names: Sequence[str], labels: NDArray[np.integer], groups: Sequence[str]) -> Figure:
+    """Particles in one or two dimensions, coloured by group.
+
+    Parameters
+    ----------
+    values
+        (n, 1) or (n, 2); one dimension is drawn against the particle number.
+    names
+        Of the axes.
+    labels
+        (n,) group from 1, 0 for none.
+    groups
+        Names of the groups.
+    """
+    kept = _thinned(len(values))
+    columns, titles = [column[kept] for column in np.asarray(values, dtype=float).T], list(names)
+    if len(columns) == 1:
+        columns, titles = [kept + 1.0, *columns], ["particle", *titles]
+    figure = Figure(figsize=(7.0, 5.0), layout="constrained")
+    axes = figure.add_subplot()
+    for number, name in enumerate(["none", *groups]):
+        mask = labels[kept] == number
+        if mask.any():
+            color = _LEFT_OUT if number == 0 else PALETTE[(number - 1) % len(PALETTE)]
+            axes.scatter(columns[0][mask], columns[1][mask], s=8, color=color, label=f"{name} ({mask.sum()})")
+    axes.set_xlabel(titles[0])
+    axes.set_ylabel(titles[1])
+    figure.legend(loc="outside right upper", frameon=False, markerscale=1.5)
     return figure
 
 

@@ -1,10 +1,14 @@
-"""Figures of maps: central slices of a map and of its model, Fourier shell correlation; arrays in, Figure out."""
+"""Figures of maps: central slices, Fourier shell correlations; arrays in, Figure out."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from .plots import PALETTE
 
 Floats = NDArray[np.floating]
 
@@ -43,14 +47,43 @@ def map_and_model(values: Floats, model: Floats) -> Figure:
     return figure
 
 
-def shell_correlation(frequency: Floats, correlation: Floats, threshold: float = 0.5) -> Figure:
-    """Fourier shell correlation (S,) over frequency in 1/Å."""
-    figure = Figure(figsize=(6.0, 3.8), layout="constrained")
+def correlations(frequency: Floats, values: Mapping[str, Floats]) -> Figure:
+    """Fourier shell correlations.
+
+    Parameters
+    ----------
+    frequency
+        (S,) 1/Å.
+    values
+        Name -> (S,).
+    """
+    figure = Figure(figsize=(6.2, 4.0), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(frequency, correlation, color="#2a6f97")
-    axes.axhline(threshold, color="#9b2226", linewidth=1, linestyle="--")
-    axes.set_ylim(min(0.0, float(np.min(correlation))), 1.02)
+    for color, (name, curve) in zip(PALETTE, values.items(), strict=False):
+        axes.plot(frequency, curve, color=color, label=name.replace("_", " "))
+    for threshold in (0.143, 0.5):
+        axes.axhline(threshold, color="#b8c4cc", linewidth=1, linestyle="--")
+    axes.axhline(0, color="black", linewidth=0.6)
     axes.set_xlim(0, float(frequency[-1]))
-    axes.set_xlabel("frequency (1/Å)")
+    axes.set_ylim(min(-0.1, *(float(np.min(curve)) for curve in values.values())), 1.02)
+    ticks = [tick for tick in axes.get_xticks() if 0 < tick <= frequency[-1]]
+    axes.set_xticks(ticks, [f"{1 / tick:.2g}" for tick in ticks])
+    axes.set_xlabel("resolution (Å)")
     axes.set_ylabel("Fourier shell correlation")
+    axes.legend(frameon=False)
+    return figure
+
+
+def slices(images: Sequence[Floats], pixel_size: float) -> Figure:
+    """Slices through a map, perpendicular to z, y and x; pixel size in Å."""
+    figure = Figure(figsize=(10.0, 3.6), layout="constrained")
+    low = min(float(np.percentile(image, 1)) for image in images)
+    high = max(float(np.percentile(image, 99.9)) for image in images)
+    for number, (image, across) in enumerate(zip(images, (("x", "y"), ("x", "z"), ("y", "z")), strict=True), start=1):
+        axes = figure.add_subplot(1, 3, number)
+        half = [size * pixel_size / 2 for size in image.shape]
+        extent = (-half[1], half[1], -half[0], half[0])
+        axes.imshow(image, cmap="gray", origin="lower", vmin=low, vmax=high, extent=extent)
+        axes.set_xlabel(f"{across[0]} (Å)")
+        axes.set_ylabel(f"{across[1]} (Å)")
     return figure

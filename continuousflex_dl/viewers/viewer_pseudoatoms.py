@@ -36,7 +36,7 @@ def slices_figure(map_path: str, model_path: str, mirrored: bool = False):
 def curve_figure(path: str):
     """Correlation of map and model, from the table of a run."""
     columns = read_table(path, "There is no correlation yet; run the protocol again.")
-    return plots_maps.shell_correlation(columns["frequency_per_angst"], columns["correlation"])
+    return plots_maps.correlations(columns["frequency_per_angst"], {"map and pseudoatoms": columns["correlation"]})
 
 
 class CflexPseudoAtomsViewer(ProtocolViewer):

@@ -11,9 +11,10 @@ from ..convert import ConversionError
 from ..protocols import CflexProtSpace
 from . import plots
 from .data import space_values
+from .maps import read_energy
 from .windows import FigureView, ReportView
 
-REPORT = "report.html"
+REPORT, LANDSCAPE = "report.html", "landscape.npz"
 
 
 def space_figure(particles, dimensions: int):
@@ -23,6 +24,13 @@ def space_figure(particles, dimensions: int):
     return plots.scatter(
         found.values[:, :count], found.names[:count], color=found.score, converged=found.converged, unit=""
     )
+
+
+def energy_figure(path: str):
+    """Free energy of a space, from its file."""
+    found = read_energy(path)
+    names = [f"axis {number}" for number in range(1, len(found.grid) + 1)]
+    return plots.free_energy(found.grid, found.energy, found.std, found.minima, found.path, names)
 
 
 class CflexSpaceViewer(ProtocolViewer):
@@ -39,10 +47,15 @@ class CflexSpaceViewer(ProtocolViewer):
             display=params.EnumParam.DISPLAY_HLIST, label="Dimensions",
         )  # fmt: skip
         form.addParam("displaySpace", params.LabelParam, label="Scatter plot")
+        form.addParam("displayEnergy", params.LabelParam, label="Free energy along the first axes")
         form.addParam("displayReport", params.LabelParam, label="Report (web browser)")
 
     def _getVisualizeDict(self):
-        return {"displaySpace": self._showSpace, "displayReport": self._showReport}
+        return {
+            "displaySpace": self._showSpace,
+            "displayEnergy": self._showEnergy,
+            "displayReport": self._showReport,
+        }
 
     def _showSpace(self, paramName=None):
         particles = getattr(self.protocol, "outputParticles", None)
@@ -50,6 +63,12 @@ class CflexSpaceViewer(ProtocolViewer):
             return [self.errorMessage("The space is not computed yet.")]
         try:
             return [FigureView(space_figure(particles, self.dimensions.get() + 1), "Conformational space")]
+        except ConversionError as error:
+            return [self.errorMessage(str(error))]
+
+    def _showEnergy(self, paramName=None):
+        try:
+            return [FigureView(energy_figure(self.protocol._resultPath(LANDSCAPE)), "Free energy")]
         except ConversionError as error:
             return [self.errorMessage(str(error))]
 

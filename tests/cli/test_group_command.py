@@ -121,7 +121,7 @@ def test_conditions_columns_clusters_and_outlines(cflex, made, tmp_path):
     assert sum(sizes("b", "--column", "_cflexGroup")) == N
     assert len(sizes("c", "--clusters", "gmm", "--n-groups", 4)) == 4
     (tmp_path / "outline.csv").write_text("0,-1000\n1000,-1000\n1000,1000\n0,1000\n")
-    assert sizes("d", "--outline", tmp_path / "outline.csv", "--axes", 1, 2) == [int((first > 0).sum())]
+    assert sizes("d", "--outline", tmp_path / "outline.csv", "--axes", "1,2") == [int((first > 0).sum())]
     assert len(sizes("e", "--minimum-path", "--n-groups", 3)) == 3
     (tmp_path / "path.csv").write_text("-200,0\n200,0\n")
     assert sizes("f", "--path", tmp_path / "path.csv", "--n-groups", 3) == [50, 50, 50]
@@ -177,7 +177,7 @@ def test_bad_input_is_refused_in_one_line(refused, made, tmp_path):
     assert "whole numbers" in refused("group", made.space, *out, "--column", "cflexSpace1")
     assert "no particle is in any group" in refused("group", made.space, *out, "--where", "cflexSpace1 > 1e9")
     assert "two different axes" in refused(
-        "group", made.space, *out, "--outline", tmp_path / "x.csv", "--axes", "1", "1"
+        "group", made.space, *out, "--outline", tmp_path / "x.csv", "--axes", "1,1"
     )
     (tmp_path / "x.csv").write_text("1,2\n3,4\n")
     assert "at least 3" in refused("group", made.space, *out, "--outline", tmp_path / "x.csv")

@@ -11,16 +11,28 @@ from continuousflex_dl.cli.parser import build_parser, values_of
 from continuousflex_dl.options import COMMANDS, command
 from continuousflex_dl.options.base import field_extra
 from continuousflex_dl.protocols import (
+    CflexProtAnimate,
+    CflexProtGroup,
     CflexProtHEMNMA,
     CflexProtNMA,
     CflexProtPseudoAtoms,
+    CflexProtReconstruct,
     CflexProtSimulate,
     CflexProtSpace,
     forms,
 )
 from continuousflex_dl.protocols.command import program, quote_arguments
 
-PROTOCOLS = [CflexProtNMA, CflexProtPseudoAtoms, CflexProtSimulate, CflexProtHEMNMA, CflexProtSpace]
+PROTOCOLS = [
+    CflexProtNMA,
+    CflexProtPseudoAtoms,
+    CflexProtSimulate,
+    CflexProtHEMNMA,
+    CflexProtSpace,
+    CflexProtGroup,
+    CflexProtReconstruct,
+    CflexProtAnimate,
+]
 FILES = {
     "structure": "a.pdb",
     "map": "a.mrc",

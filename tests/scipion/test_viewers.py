@@ -4,6 +4,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import mrcfile
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,7 +15,9 @@ from continuousflex_dl.convert import ConversionError, set_amplitudes
 from continuousflex_dl.viewers import plots
 from continuousflex_dl.viewers.data import amplitude_values, space_values
 from continuousflex_dl.viewers.viewer_amplitudes import chosen, scatter_figure
+from continuousflex_dl.viewers.viewer_maps import curves_figure, slices_figure
 from continuousflex_dl.viewers.viewer_modes import fluctuation_figure, mode_figure, overlap_figure, profile_figure
+from continuousflex_dl.viewers.viewer_space import energy_figure
 from continuousflex_dl.wizards.mode_selection import mode_rows
 
 
@@ -175,3 +178,43 @@ def test_wizard_lists_the_modes(modes):
     assert [number for number, _ in rows] == [7, 8, 9]
     assert rows[0][1][0] == "0.7"
     assert [texts[-1] for _, texts in rows] == ["yes", "yes", "no"]
+
+
+def test_curves_and_slices_of_a_reconstruction(tmp_path):
+    rows = ["shell,frequency_per_angst,resolution_angst,halves,model"]
+    rows += [f"{k},{k / 100},inf,{1 - k / 20},{1 - k / 15}" for k in range(20)]
+    (tmp_path / "map_fsc.csv").write_text("\n".join(rows) + "\n")
+    figure = curves_figure(str(tmp_path / "map_fsc.csv"))
+    draw(figure)
+    drawn = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    np.testing.assert_allclose(drawn["model"], 1 - np.arange(20) / 15)
+    values = np.random.default_rng(0).normal(size=(6, 7, 8)).astype(np.float32)
+    with mrcfile.new(tmp_path / "map.mrc") as file:
+        file.set_data(values)
+        file.voxel_size = 2.0
+    figure = slices_figure(str(tmp_path / "map.mrc"))
+    draw(figure)
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), values[3])
+    np.testing.assert_array_equal(figure.axes[2].images[0].get_array(), values[:, :, 4])
+    assert figure.axes[0].images[0].get_extent() == [-8, 8, -7, 7]
+    for path in ("none.csv", "map.mrc"):
+        with pytest.raises(ConversionError, match="cannot be read as correlations"):
+            curves_figure(str(tmp_path / path))
+
+
+def test_free_energy_and_groups(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = np.linspace(-1, 1, 20), np.linspace(-2, 2, 30)
+    energy = 3 * (x[:, None] ** 2 + y**2)
+    energy[0, 0] = np.nan
+    arrays = {"grid_1": x, "grid_2": y, "energy": energy, "std": energy / 10, "basin_minima": np.zeros((1, 2))}
+    np.savez(tmp_path / "landscape.npz", **arrays)
+    draw(energy_figure(str(tmp_path / "landscape.npz")))
+    np.savez(tmp_path / "line.npz", grid_1=x, energy=x**2, std=x * 0 + 0.1, basin_minima=np.zeros((1, 1)))
+    draw(energy_figure(str(tmp_path / "line.npz")))
+    with pytest.raises(ConversionError, match="no free energy"):
+        energy_figure(str(tmp_path / "none.npz"))
+    labels = rng.integers(0, 3, 500)
+    figure = plots.grouped(rng.normal(size=(500, 2)), ("a", "b"), labels, ("one", "two"))
+    draw(figure)
+    assert [len(found.get_offsets()) for found in figure.axes[0].collections] == np.bincount(labels).tolist()
