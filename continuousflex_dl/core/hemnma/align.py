@@ -325,7 +325,9 @@ class Aligner:
         return torch.arange(len(h), device=h.image.device).split(size)
 
     def _in_chunks(self, refiner: Refiner, h: Hypotheses, iterations: int) -> Hypotheses:
-        return Hypotheses.join([refiner.refine(h.take(part), iterations) for part in self._chunks(refiner, h)])
+        # on the way a tenth of a unit of log-likelihood decides nothing; the last stage goes on to a hundredth
+        enough = 1e-2 if refiner.forward.slopes is refiner.reference and refiner.reference is self.reference else 0.1
+        return Hypotheses.join([refiner.refine(h.take(part), iterations, enough) for part in self._chunks(refiner, h)])
 
 
 def _working_bytes(device: torch.device) -> int:

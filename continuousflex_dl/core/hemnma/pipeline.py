@@ -278,7 +278,7 @@ class Hemnma:
 
     def _align_some(self, indices: np.ndarray, threads: int, known: dict[int, list[float]]) -> dict[str, np.ndarray]:
         """Align particles in small portions, so that all threads have work; those `known` are refined again only."""
-        portions = np.array_split(indices, max(1, len(indices) // 4))
+        portions = np.array_split(indices, max(1, len(indices) // 8))
         before = dict(known)
 
         def one(portion: np.ndarray) -> dict[str, np.ndarray]:
