@@ -42,6 +42,7 @@ def particles(rng, n=50, modes=(7, 8, 9), **changes):
         "frame": None,
         "converged": None,
     }
+    values |= {"angle_std_deg": None, "shift_std_angst": None}
     return SimpleNamespace(**(values | changes))
 
 
@@ -275,3 +276,28 @@ def test_bad_coordinates_are_refused(rng):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+def test_flags_are_judged_by_the_wrong_poses_they_meet():
+    wrong = np.array([True, True, False, False, False])
+    figures = metrics.flag_figures(np.array([True, False, True, False, False]), wrong)
+    assert (figures["precision"], figures["recall"], figures["flagged"], figures["wrong"]) == (0.5, 0.5, 2, 2)
+    assert metrics.flag_figures(np.zeros(5, bool), wrong)["precision"] is None
+    assert metrics.flag_figures(np.ones(5, bool), np.zeros(5, bool))["recall"] is None
+
+
+def test_pose_errors_drawn_from_the_predicted_width_are_calibrated(rng):
+    n = 4000
+    std = rng.uniform(0.5, 3.0, n)
+    errors = metrics.ParticleErrors(
+        np.arange(n),
+        n,
+        rotation_deg=np.linalg.norm(rng.normal(size=(n, 3)) * std[:, None], axis=1),
+        axis_deg=np.zeros(n),
+        shift_angst=rng.normal(size=(n, 2)) * std[:, None],
+        angle_std_deg=std,
+        shift_std_angst=std,
+    )
+    figures = errors.figures()
+    assert figures["angle_error_over_predicted"] == pytest.approx(1.0, abs=0.05)
+    assert figures["shift_error_over_predicted"] == pytest.approx(1.0, abs=0.05)
