@@ -41,8 +41,9 @@ def particles(rng, n=50, modes=(7, 8, 9), **changes):
         "amplitude_std": {},
         "frame": None,
         "converged": None,
+        "angle_std_deg": None,
+        "shift_std_angst": None,
     }
-    values |= {"angle_std_deg": None, "shift_std_angst": None}
     return SimpleNamespace(**(values | changes))
 
 
