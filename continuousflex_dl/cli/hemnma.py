@@ -96,10 +96,10 @@ def run(options: HemnmaOptions, run: Run) -> None:
 
     given = None if options.calibration is None else read_calibration(Path(options.calibration), hemnma)
     if run.place.leads:
-        store = _store(run, options, len(table))
+        store = _store(run, options, hemnma)
         run.claim_output()
     elif run.crew is not None and run.crew.wait_until_ready():
-        store = _store(run, options, len(table))
+        store = _store(run, options, hemnma)
     else:
         return  # all was done already
     with run.stage("calibrate"), _one_thread_per_block():
@@ -143,13 +143,14 @@ def run(options: HemnmaOptions, run: Run) -> None:
     print(f"written: {final}")
 
 
-def _store(run: Run, options: HemnmaOptions, total: int) -> BlockStore:
+def _store(run: Run, options: HemnmaOptions, hemnma: Hemnma) -> BlockStore:
     """The blocks, tied to every option and input that changes the result."""
     fingerprint = {key: value for key, value in options.model_dump(mode="json").items() if key not in _HARMLESS}
     contents = [options.particles, options.modes, options.structure, options.calibration]
     fingerprint |= {f"the content of {path}": _digest(Path(path)) for path in contents if path is not None}
     fingerprint["cflex"] = __version__
-    return BlockStore(run.path("blocks"), total, options.batch_size, fingerprint, run.place.rank)
+    fingerprint["number format"] = str(hemnma.settings.dtype)  # processors differ in what "auto" means
+    return BlockStore(run.path("blocks"), len(hemnma.table), options.batch_size, fingerprint, run.place.rank)
 
 
 def _digest(path: Path) -> str:

@@ -289,7 +289,9 @@ class Hemnma:
         with ThreadPoolExecutor(max_workers=threads) as pool:
             parts = list(pool.map(one, portions))
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        columns = [found[name].reshape(len(indices), -1) for name in _KNOWN]
+        # what did not converge (or left its range) is searched again, and judged again
+        kept = {**found, "confidence": np.where(found["converged"], found["confidence"], 0.0)}
+        columns = [kept[name].reshape(len(indices), -1) for name in _KNOWN]
         known.update(zip(indices.tolist(), np.concatenate(columns, 1).tolist(), strict=True))
         return found
 
