@@ -115,6 +115,12 @@ def is_stray(places: NDArray[np.float64], sigma: float, others: NDArray[np.float
     return distance[:, -1] > _STRAY * sigma
 
 
+def _held(places: NDArray[np.float64], sigma: float, others: NDArray[np.float64] | None = None) -> NDArray[np.bool_]:
+    """Which Gaussians are no strays; all, where most would be: they are still too few to touch each other."""
+    stray = is_stray(places, sigma, others)
+    return ~stray if not len(stray) or stray.mean() < 0.5 else np.ones(len(places), dtype=bool)
+
+
 def density_range(values: NDArray[np.floating]) -> float:
     """Range of densities (n,) from the 1st to the 99th percentile; their largest where all are the same."""
     low, high = np.percentile(values, [1, 99])
@@ -154,7 +160,7 @@ def fit_pseudoatoms(
     for _ in range(_ROUNDS):
         new_places, new_heights = task.candidates(model, count)
         if error < _LATE * target_error:
-            near = ~is_stray(new_places, sigma, places)
+            near = _held(new_places, sigma, places)
             new_places, new_heights = new_places[near], new_heights[near]
         if not len(new_places) or len(places) >= region.n_voxels:
             break
@@ -162,7 +168,7 @@ def fit_pseudoatoms(
         places, heights = _optimise(task, places, heights, _STEPS)
         kept = heights > task.least_height
         if error < _LATE * target_error:
-            kept &= ~is_stray(places, sigma)
+            kept &= _held(places, sigma)
         places, heights = places[kept], heights[kept]
         model = task.render(places, heights)
         previous, error = error, task.error(model)
@@ -197,7 +203,7 @@ def _thin_out(
     share = 0.1
     while share > 0.01 and len(places) > 8:
         strongest = np.sort(np.argsort(-heights, kind="stable")[: int(len(places) * (1 - share))])
-        strongest = strongest[~is_stray(places[strongest], task.sigma)]
+        strongest = strongest[_held(places[strongest], task.sigma)]
         fewer = _optimise(task, places[strongest], heights[strongest], _LAST_STEPS)
         if task.error(task.render(*fewer)) <= target_error:
             places, heights = fewer
