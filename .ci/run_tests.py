@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SCIPION_SUITE = "continuousflex_dl.tests.test_workflow"
+SCIPION_SUITES = ("continuousflex_dl.tests.test_workflow", "continuousflex_dl.tests.test_map_workflow")
 # runs the same suite under pytest, for those who call pytest alone
 SAME_SUITE = "tests/scipion/test_workflow_suite.py"
 
@@ -40,10 +40,10 @@ def main(arguments: list[str]) -> int:
         "[localhost]\nPARALLEL_COMMAND = mpirun -np %_(JOB_NODES)d %_(COMMAND)s\n"
     )
     pytest = [sys.executable, "-m", "pytest", "-q", "-rs", f"--ignore={SAME_SUITE}", *arguments]
-    scipion = [sys.executable, "-m", "scipion", "test", SCIPION_SUITE]
+    suites = [(f"scipion test {suite}", [sys.executable, "-m", "scipion", "test", suite]) for suite in SCIPION_SUITES]
     ended = []
     try:
-        for name, command in (("pytest", pytest), (f"scipion test {SCIPION_SUITE}", scipion)):
+        for name, command in (("pytest", pytest), *suites):
             begin = time.monotonic()
             print(f"\n== {name}", flush=True)
             code = subprocess.run(command, cwd=ROOT, env=environment(home), check=False).returncode
