@@ -174,9 +174,9 @@ def test_relative_paths_and_paths_with_spaces(tiny, cflex, tmp_path, monkeypatch
     folder.mkdir()
     monkeypatch.chdir(folder)
     assert cflex("nma", tiny.structure, "-o", "normal modes").code == 0
-    images = ["--n-particles", "3", "--box", "48", "--pixel-size", "2.5", "--use", "7", "--law", "line"]
+    images = ["--n-particles", "3", "--box", "48", "--pixel-size", "2.5", "--use", "7", "--law", "line", "--snr", "5"]
     assert cflex("simulate", "normal modes/modes.npz", "-o", "images", *images).code == 0
-    aligned = ["--use", "7", "--angular-step", "45", "--hypotheses", "2", "-o", "aligned"]
+    aligned = ["--use", "7", "--angular-step", "25", "--hypotheses", "8", "-o", "aligned"]
     assert cflex("hemnma", "images/particles.star", "--modes", "normal modes/modes.npz", *aligned).code == 0
     assert cflex("space", "aligned", "-o", "space").code == 0
     assert (folder / "space" / "report.html").exists()
