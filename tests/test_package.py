@@ -200,8 +200,8 @@ def test_targets_of_make(target):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("codes", "expected"), [((0, 0), 0), ((1, 0), 1), ((0, 1), 1), ((2, 3), 1), ((0, -9), 1)])
-def test_make_test_fails_when_either_suite_fails(codes, expected, monkeypatch, capsys):
+@pytest.mark.parametrize(("codes", "expected"), [((0, 0, 0), 0), ((1, 0, 0), 1), ((0, 1, 0), 1), ((2, 0, 3), 1), ((0, 0, -9), 1)])
+def test_make_test_fails_when_any_suite_fails(codes, expected, monkeypatch, capsys):
     spec = importlib.util.spec_from_file_location("run_tests", ROOT / ".ci" / "run_tests.py")
     runner = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(runner)
@@ -216,7 +216,8 @@ def test_make_test_fails_when_either_suite_fails(codes, expected, monkeypatch, c
     monkeypatch.setattr(runner.subprocess, "run", run)
     assert runner.main(["-k", "some"]) == expected
     assert commands[0][1:3] == ["-m", "pytest"]
-    assert commands[1][1:4] == ["-m", "scipion", "test"]
+    assert all(command[1:4] == ["-m", "scipion", "test"] for command in commands[1:])
+    assert len(commands) == len(codes)
     assert capsys.readouterr().out.count("FAILED") == sum(code != 0 for code in codes)
 
 
