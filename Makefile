@@ -24,7 +24,7 @@ PY := $(VENV)/bin/python
 help:
 	@echo "make install   .venv with this checkout, editable: .venv/bin/cflex"
 	@echo "make demo      the adenylate kinase example in a Scipion project under demo/, with its accuracy and a report"
-	@echo "make test      the whole test suite: pytest, then the suite that Scipion runs"
+	@echo "make test      the whole test suite: pytest, then the suites that Scipion runs"
 	@echo "make lint      ruff and mypy"
 	@echo "make bench     speed and accuracy; writes benchmarks/results.json and docs/benchmarks.md"
 	@echo "make scipion   the Scipion project window of the demo"
