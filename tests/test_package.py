@@ -200,7 +200,9 @@ def test_targets_of_make(target):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("codes", "expected"), [((0, 0, 0), 0), ((1, 0, 0), 1), ((0, 1, 0), 1), ((2, 0, 3), 1), ((0, 0, -9), 1)])
+@pytest.mark.parametrize(
+    ("codes", "expected"), [((0, 0, 0), 0), ((1, 0, 0), 1), ((0, 1, 0), 1), ((2, 0, 3), 1), ((0, 0, -9), 1)]
+)
 def test_make_test_fails_when_any_suite_fails(codes, expected, monkeypatch, capsys):
     spec = importlib.util.spec_from_file_location("run_tests", ROOT / ".ci" / "run_tests.py")
     runner = importlib.util.module_from_spec(spec)
