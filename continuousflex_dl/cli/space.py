@@ -123,6 +123,7 @@ def run(options: SpaceOptions, run: Run) -> None:
         inverse_error_angst=None if error_angst is None or space.on == "latent" else round(float(error_angst), 6),
         groups=None if labels is None else np.bincount(labels)[1:].tolist(),
         basins=None if landscape is None else landscape.figures(),
+        pass_height_kt=round(landscape.height, 4) if landscape is not None and np.isfinite(landscape.height) else None,
     )
     _print(space, landscape, labels)
     print(f"written: {run.path(REPORT_NAME)}")

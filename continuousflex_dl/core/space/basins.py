@@ -25,7 +25,8 @@ class Basins:
         (K,) kT.
     barrier, barrier_std
         (K,) height in kT of the lowest way into a deeper basin; NaN for the deepest, infinite where no way leads
-        through particles.
+        through particles. With few particles on the way it is too low by about its error: the lowest of many is partly
+        chance.
     saddles
         (K, d) where that way is highest; NaN where there is none.
     population, population_std

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import InputError
 from ..io.atomic import atomic_path
+from .barrier import pass_height
 from .basins import Basins, find_basins
 from .free_energy import FreeEnergy, free_energy
 from .paths import EnergyPath, minimum_energy_path
@@ -36,11 +37,15 @@ class Landscape:
         Its basins.
     path
         Of least free energy between the two deepest; None where there is but one.
+    height, height_std
+        Of the pass on the path above its beginning, kT; see `pass_height`. NaN without a path.
     """
 
     surface: FreeEnergy
     basins: Basins
     path: EnergyPath | None
+    height: float = float("nan")
+    height_std: float = float("nan")
 
     def lines(self) -> list[str]:
         """What a user reads about it."""
@@ -60,6 +65,11 @@ class Landscape:
                 height = f"{basins.barrier[number]:.2f}{_error(basins.barrier_std[number])}"
                 text += f"; the way out is over {height} kT at ({over})"
             shown.append(text)
+        if np.isfinite(self.height):
+            shown.append(
+                f"pass between basins 1 and 2: {self.height:.2f}{_error(self.height_std)} kT above basin 1, found with "
+                "one half of the particles and measured with the other"
+            )
         if len(basins) > _SAID:
             shown.append(f"and {len(basins) - _SAID} more basins")
         return shown
@@ -90,6 +100,7 @@ class Landscape:
         arrays |= {f"basin_{name}": getattr(self.basins, name) for name in _BASIN_ARRAYS}
         if self.path is not None:
             arrays |= {f"path_{name}": getattr(self.path, name) for name in ("points", "energy", "std")}
+            arrays |= {"pass_height": self.height, "pass_height_std": self.height_std}
         with atomic_path(path) as temporary:
             np.savez(temporary, **arrays)
 
@@ -115,9 +126,10 @@ class Landscape:
                 names = ("points", "energy", "std")
                 has_path = "path_points" in archive.files
                 found = EnergyPath(**{name: archive[f"path_{name}"] for name in names}) if has_path else None
+                height = [float(archive[name]) if has_path else np.nan for name in ("pass_height", "pass_height_std")]
         except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
             raise InputError(f"{file}: is not a free energy ({error}); make it again with cflex space") from None
-        return cls(surface, basins, found)
+        return cls(surface, basins, found, *height)
 
 
 def make_landscape(points: ArrayLike, *, replicas: int = 100, seed: int = 0, path_points: int = 50) -> Landscape | None:
@@ -128,10 +140,10 @@ def make_landscape(points: ArrayLike, *, replicas: int = 100, seed: int = 0, pat
     except InputError:
         return None
     basins = find_basins(surface)
-    path = None
-    if len(basins) > 1:
-        path = minimum_energy_path(surface, basins.minima[0], basins.minima[1], path_points)
-    return Landscape(surface, basins, path)
+    if len(basins) < 2:
+        return Landscape(surface, basins, None)
+    path = minimum_energy_path(surface, basins.minima[0], basins.minima[1], path_points)
+    return Landscape(surface, basins, path, *pass_height(data, surface, path, seed=seed))
 
 
 def _error(value: float, places: int = 2) -> str:

@@ -109,14 +109,14 @@ def minimum_energy_path(surface: FreeEnergy, start: ArrayLike, end: ArrayLike, c
     for name, place in zip(("start", "end"), ends, strict=True):
         if place.shape != (dimensions,):
             raise InputError(f"{name} of the path: found {place.size} numbers, expected {dimensions}")
-    filled = _filled(surface.energy)
-    corners = _easiest(surface, filled, *ends)
-    points = _string(surface, filled, resample(corners, max(count, 30)))
+    heights = filled(surface.energy)
+    corners = _easiest(surface, heights, *ends)
+    points = _string(surface, heights, resample(corners, max(count, 30)))
     points = resample(points, count)
     return EnergyPath(points, surface.at(points), surface.at(points, surface.std))
 
 
-def _filled(energy: Floats) -> Floats:
+def filled(energy: Floats) -> Floats:
     """Continue the surface upwards where there are too few particles: 1 kT per cell from the nearest known one."""
     from scipy.ndimage import distance_transform_edt
 

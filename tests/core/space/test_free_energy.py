@@ -97,6 +97,19 @@ def test_path_between_the_states_passes_the_true_barrier(count):
         assert path.energy[path.top] == pytest.approx(basins.barrier[1], abs=0.3)
 
 
+def test_height_of_the_pass_is_found_within_its_error():
+    """Measured on the half that the pass was not found with; read off where it was found it is too low."""
+    height = float(-np.log(true_density(true_saddle())) + np.log(true_density(CENTRES[0])))
+    found, plain = [], []
+    for seed in range(5):
+        made = make_landscape(draw(20_000, seed), replicas=40)
+        found.append((made.height - height) / made.height_std)
+        plain.append(made.path.energy[made.path.top] - height)
+    assert np.sqrt(np.mean(np.square(found))) < 1.6
+    assert abs(np.mean(found)) < 1.0
+    assert np.mean(plain) < 0
+
+
 def test_path_stays_in_a_bent_valley():
     """Particles on three quarters of a ring: the path follows the ring and does not cut the corner."""
     rng = np.random.default_rng(0)
