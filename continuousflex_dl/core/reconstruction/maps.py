@@ -80,13 +80,12 @@ def make_maps(
     """
     halves = solve(first), solve(second)
     box = first.box
-    together = first.merged(second)
     ball = sphere_mask(box, 0.42 * box, 0.06 * box, halves[0].device)
     prior = None
     if regularise:
         inside = shell_correlation(halves[0] * ball, halves[1] * ball, pixel_size)
-        prior = noise_to_signal(inside, together)
-    whole = solve(together, prior)
+        prior = noise_to_signal(inside, first, second)
+    whole = solve(first, second, prior=prior)
     if mask is None and auto_mask:
         mask = automatic_mask(whole, pixel_size)
     plain = shell_correlation(*halves, pixel_size)
@@ -96,11 +95,11 @@ def make_maps(
     return Maps(whole, *halves, mask, plain, masked, corrected)
 
 
-def noise_to_signal(halves: ShellCorrelation, together: FourierSums) -> Tensor:
+def noise_to_signal(halves: ShellCorrelation, first: FourierSums, second: FourierSums) -> Tensor:
     """Prior of `solve` for all images, from the correlation of the halves: mean weight / signal-to-noise ratio."""
-    correlation = np.clip(halves.correlation[: together.radius + 1], _LEAST, _MOST)
+    correlation = np.clip(halves.correlation[: first.radius + 1], _LEAST, _MOST)
     below = np.flatnonzero(correlation < 0.05)
     if len(below):  # beyond the first shell without signal single shells correlate by chance
         correlation[below[0] :] = np.minimum(correlation[below[0] :], 0.05)
     ratio = 2 * correlation / (1 - correlation)  # of all images, twice that of one half
-    return shell_weights(together) / torch.as_tensor(ratio)
+    return shell_weights(first, second) / torch.as_tensor(ratio)

@@ -118,41 +118,31 @@ class FourierSums:
             else:
                 total.index_add_(0, spread.index, values)
 
-    def merged(self, other: FourierSums) -> FourierSums:
-        """Sums over the images of both."""
-        both = FourierSums.__new__(FourierSums)
-        both.box, both.radius, both.reach, both.shape = self.box, self.radius, self.reach, self.shape
-        both.real, both.imag, both.weight = (
-            self.real + other.real,
-            self.imag + other.imag,
-            self.weight + other.weight,
-        )
-        return both
+    def rows(self, first: int, last: int) -> tuple[Tensor, Tensor, Tensor]:
+        """A slab of the half grid, rows `first` to `last` along y.
 
-    def completed(self) -> tuple[Tensor, Tensor]:
-        """Coefficient sums (complex) and weights on the half grid, with the plane x = 0 made whole.
+        A point with 0 < x < 1 adds to the plane x = 0; so does its mirror image, which was not spread. Here this plane
+        is made whole.
 
-        A point with 0 < x < 1 adds to the plane x = 0; so does its mirror image, which was not spread.
+        Returns
+        -------
+        Sums (complex) and weights, both (z, last - first, x), and the distance of the points from the origin in cycles
+        per box.
         """
-        total = torch.complex(self.real, self.imag).reshape(self.shape)
-        weight = self.weight.reshape(self.shape).clone()
-        plane, plane_weight = total[:, :, 0].clone(), weight[:, :, 0].clone()
-        total[:, :, 0] = plane + plane.flip((0, 1)).conj()
-        weight[:, :, 0] = plane_weight + plane_weight.flip((0, 1))
-        return total, weight
-
-    def shells(self) -> Tensor:
-        """(z, y, x) distance of every grid point from the origin, in cycles per box."""
+        side = self.shape[1]
+        total = torch.complex(*(array.view(self.shape)[:, first:last].contiguous() for array in (self.real, self.imag)))
+        weight = self.weight.view(self.shape)[:, first:last].clone()
+        mirrored = [array.view(self.shape)[:, side - last : side - first, 0].flip((0, 1)) for array in self._arrays]
+        total[:, :, 0] += torch.complex(mirrored[0], -mirrored[1])
+        weight[:, :, 0] += mirrored[2]
         axis = torch.arange(-self.reach, self.reach + 1, device=self.real.device, dtype=torch.float32)
         half = torch.arange(self.reach + 1, device=self.real.device, dtype=torch.float32)
-        square = axis[:, None, None] ** 2 + axis[:, None] ** 2 + half**2
-        return torch.sqrt(square) / PADDING
+        square = axis[:, None, None] ** 2 + axis[first:last, None] ** 2 + half**2
+        return total, weight, torch.sqrt(square) / PADDING
 
-
-def bytes_needed(box: int, radius: int) -> int:
-    """Memory of one `FourierSums`, bytes."""
-    reach = PADDING * min(radius, (box - 1) // 2) + 1
-    return 3 * 4 * (2 * reach + 1) ** 2 * (reach + 1)
+    @property
+    def _arrays(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.real, self.imag, self.weight
 
 
 def images_per_block(radius: int, budget: int = 1 << 20) -> int:

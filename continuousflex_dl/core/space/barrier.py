@@ -59,5 +59,7 @@ def pass_height(
     known = [height for height in heights if np.isfinite(height)]
     if not known:
         return float("nan"), float("nan")
-    error = float(np.hypot(path.std[path.top], path.std[0]))
+    # of the number of particles at both places, and of where the pass is
+    scatter = float(np.std(known)) / np.sqrt(2)
+    error = float(np.sqrt(path.std[path.top] ** 2 + path.std[0] ** 2 + scatter**2))
     return float(np.mean(known)), error
