@@ -269,9 +269,15 @@ def _one_map(
     centroid, _ = read_structure(run.path(f"{group.name}.cif"))
     centred = torch.as_tensor(centroid.coordinates - decoder.centre)
     model = model_map(centred, torch.as_tensor(decoder.weights), decoder.sigma, box, pixel_size)
-    mask = automatic_mask(model, pixel_size)
+    try:
+        mask = automatic_mask(model, pixel_size)
+    except ValueError:
+        raise InputError(
+            f"{group.name}: its centroid structure makes no density in the box of {box} px; do the particles belong to "
+            "this structure?"
+        ) from None
     generator = torch.Generator().manual_seed(options.seed)
-    maps: Maps = make_maps(*sums, pixel_size, mask=mask.to(device), generator=generator)
+    maps: Maps = make_maps(*sums, pixel_size, mask=mask, generator=generator)
     whole = maps.whole.cpu()
     curves = {
         "halves": maps.plain,

@@ -78,7 +78,8 @@ def run(options: SpaceOptions, run: Run) -> None:
         space = reduce_features(features, used, how, hint_for(len(used), options.keep_unconverged))
         labels = None
         if options.clusters != "none":
-            labels = find_clusters(space.coordinates, options.clusters, options.n_clusters, options.seed)
+            labels = np.zeros(len(used), dtype=np.int64)
+            labels[space.converged] = find_clusters(space.used, options.clusters, options.n_clusters, options.seed)
             space = replace(space, groups=labels)
         space = replace(space, conformations=_relative(files, run))
         notes = _notes(space, used, features, options)

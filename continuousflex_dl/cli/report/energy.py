@@ -27,6 +27,7 @@ PALETTE = (
 )  # fmt: skip  (Okabe-Ito first: safe for colour-blind eyes)
 _HIGHEST_KT = 6.0
 _SHOWN = 20_000
+_NAMED = 20  # groups in the legend
 
 
 @styled
@@ -122,9 +123,11 @@ def groups_picture(space: Space, labels: np.ndarray, names: list[str]) -> Pictur
     palette = to_rgba_array([GREY, *(PALETTE[number % len(PALETTE)] for number in range(len(names)))])
     size = float(np.clip(16000 / len(some), 3, 22))
     axis.scatter(x, y, c=palette[groups], s=size, linewidths=0)
-    for number, name in enumerate(names, start=1):
+    for number, name in enumerate(names[:_NAMED], start=1):
         count = int((labels == number).sum())
         axis.scatter([], [], color=palette[number], s=24, label=f"{name} ({count:,})")
+    if len(names) > _NAMED:
+        axis.scatter([], [], alpha=0, label=f"and {len(names) - _NAMED} more")
     if (labels == 0).any():
         axis.scatter([], [], color=GREY, s=24, label=f"none ({int((labels == 0).sum()):,})")
     axis.set_xlabel(axis_label(space, 0))

@@ -91,6 +91,7 @@ def make_maps(
     plain = shell_correlation(*halves, pixel_size)
     masked = corrected = None
     if mask is not None:
+        mask = mask.to(whole)
         masked, corrected = masked_correlation(*halves, mask, pixel_size, generator or torch.Generator().manual_seed(0))
     return Maps(whole, *halves, mask, plain, masked, corrected)
 
