@@ -60,9 +60,9 @@ def convolve(values: NDArray[np.floating], sigma: float) -> NDArray[np.float64]:
     return smooth * (2 * np.pi * sigma**2) ** 1.5
 
 
-def near_pairs(places: NDArray[np.float64], sigma: float) -> NDArray[np.int64]:
-    """Pairs (P, 2) of Gaussians that overlap, and will after small moves."""
-    return cKDTree(places).query_pairs(_PAIR_REACH * sigma, output_type="ndarray")
+def near_pairs(places: NDArray[np.float64], sigma: float, reach: float = _PAIR_REACH) -> NDArray[np.int64]:
+    """Pairs (P, 2) of Gaussians nearer than `reach` widths: that overlap, and will after small moves."""
+    return cKDTree(places).query_pairs(reach * sigma, output_type="ndarray")
 
 
 def pair_overlaps(

@@ -1,0 +1,1 @@
+"""Flexible fitting of a reference with normal modes into maps."""
