@@ -34,6 +34,8 @@ setup(
         "h5py>=3.9",  # conformations per particle
         "pydantic>=2.5",  # options: declared once, validated
         "tqdm>=4.60",  # progress bars
+        "safetensors>=0.4",  # weights of networks: no pickle, nothing in the file can run
+        "tensorboardX>=2.6",  # loss curves for TensorBoard, without TensorBoard itself
     ],
     extras_require={
         "scipion": ["scipion-pyworkflow>=3.11.7,<3.12", "scipion-em>=3.11.1,<3.12"],
