@@ -14,12 +14,12 @@ from torch import Tensor
 from ..conventions import matrix_from_euler
 from ..dynamics.modes import NormalModes
 from ..errors import InputError, NonFiniteError
-from ..imaging.ctf import CtfBatch, ctf
 from ..imaging.fourier import Disc, image_to_disc
 from ..imaging.noise import background_power, without_plane
 from ..io.particle_table import ParticleTable
 from ..io.particles import refuse_unsupported
 from ..particles.stack import ImageStack
+from ..particles.transfer import transfer_function
 from ..progress import Progress, silent
 from .align import Aligner, Result, Settings
 from .calibrate import fit_width, probe_inflation, residual_power
@@ -76,32 +76,6 @@ class Calibration:
     def prior(self) -> AmplitudePrior:
         """The distribution of the amplitudes."""
         return AmplitudePrior(np.array(self.mean), None if self.covariance is None else np.array(self.covariance))
-
-
-def transfer_function(table: ParticleTable, choice: str, indices: np.ndarray, disc: Disc, pixel_size: float) -> Tensor:
-    """CTF (n, F) that the images of these particles passed through.
-
-    Parameters
-    ----------
-    choice
-        ``auto``: CTF columns where there are any, their modulus where the images are phase-flipped. ``model``: the
-        same, but columns are needed. ``flipped``: the modulus for all. ``none``: one.
-
-    Raises
-    ------
-    InputError
-        If a CTF is needed and the particle file has none.
-    """
-    if choice == "none" or (choice == "auto" and table.ctf is None):
-        return torch.ones(len(indices), len(disc), device=disc.kx.device)
-    if table.ctf is None:
-        raise InputError(
-            f"{table.source}: --ctf {choice} needs CTF columns (rlnDefocusU, rlnVoltage ...), found none; "
-            "estimate the CTF first or use --ctf none"
-        )
-    values = ctf(CtfBatch.from_arrays(table.ctf.take(indices), disc.kx.device), disc.frequency(pixel_size))
-    flipped = np.ones(len(indices), dtype=bool) if choice == "flipped" else np.asarray(table.phase_flipped)[indices]
-    return torch.where(torch.as_tensor(flipped, device=values.device)[:, None], values.abs(), values)
 
 
 _KNOWN = ("confidence", "alone", "euler_deg", "shift_angst", "amplitudes")  # what is kept of particles aligned early
