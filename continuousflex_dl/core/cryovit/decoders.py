@@ -1,0 +1,126 @@
+"""From a latent to displacements of the nodes: three decoders behind one interface.
+
+Each gives the displacements (b, N, 3) in Å and their cost (b,) in nats: how unlikely so large and so rough a motion is
+before the image is seen. None can move or turn the structure as a whole: that is what the pose is for.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..dynamics.elastic_network import rigid_body_modes
+
+DecoderKind = Literal["smooth", "modes", "free"]
+_RESIDUE_SHARE = 0.1  # of the expected motion that decoder `modes` may add to its modes
+
+
+class Decoder(Protocol):
+    """What every decoder does."""
+
+    def __call__(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Displacements (b, N, 3) in Å and their cost (b,) for latents (b, d)."""
+        ...
+
+
+class SmoothDecoder(nn.Module):
+    """Elastic motions with coefficients that a network makes of the latent, its first guess being the softest modes.
+
+    The coefficients are scaled by the stiffness of their modes, so that stiff (rough) motions are learned last and cost
+    most: a regularisation by the graph of neighbours that needs no weight to be chosen.
+
+    Parameters
+    ----------
+    basis
+        (K, N, 3), see `elastic.ElasticBasis`.
+    latent
+        Numbers per particle.
+    width, depth
+        Of the hidden layers.
+    """
+
+    basis: Tensor
+
+    def __init__(self, basis: Tensor, latent: int, width: int = 128, depth: int = 2) -> None:
+        super().__init__()
+        self.register_buffer("basis", basis)
+        self.mean = nn.Parameter(torch.zeros(len(basis)))
+        self.linear = nn.Parameter(torch.eye(latent, len(basis)))
+        self.curved = mlp(latent, width, depth, len(basis), nn.SiLU)
+
+    def coefficients(self, latent: Tensor) -> Tensor:
+        """Coefficients (b, K) of the elastic motions."""
+        return self.mean + latent @ self.linear + self.curved(latent)
+
+    def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Decoder`."""
+        coefficients = self.coefficients(latent)
+        displacement = (coefficients @ self.basis.flatten(1)).unflatten(-1, self.basis.shape[1:])
+        return displacement, 0.5 * (coefficients**2).sum(-1)
+
+
+class ModesDecoder(nn.Module):
+    """One normal mode per latent number, linear, and a small free residue.
+
+    Parameters are those of `SmoothDecoder`.
+    """
+
+    basis: Tensor
+
+    def __init__(self, basis: Tensor, latent: int, width: int = 128, depth: int = 2) -> None:
+        super().__init__()
+        self.register_buffer("basis", basis)
+        self.mean = nn.Parameter(torch.zeros(latent))
+        self.scale = nn.Parameter(torch.ones(latent))
+        self.residue = mlp(latent, width, depth, len(basis), nn.SiLU)
+
+    def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Decoder`."""
+        along = self.mean + self.scale * latent
+        residue = self.residue(latent)
+        modes = torch.cat([along, along.new_zeros(len(along), len(self.basis) - along.shape[1])], 1)
+        displacement = ((modes + _RESIDUE_SHARE * residue) @ self.basis.flatten(1)).unflatten(-1, self.basis.shape[1:])
+        return displacement, 0.5 * (along**2).sum(-1) + 0.5 * (residue**2).sum(-1)
+
+
+class FreeDecoder(nn.Module):
+    """Three numbers per node straight from a network (thesis, ch. 5).
+
+    Parameters
+    ----------
+    nodes
+        (N, 3) Å.
+    latent, width, depth
+        See `SmoothDecoder`.
+    keep_rigid
+        Leave in what moves the structure as a whole, as the thesis does.
+    """
+
+    rigid: Tensor
+
+    def __init__(self, nodes: Tensor, latent: int, width: int = 256, depth: int = 6, keep_rigid: bool = False) -> None:
+        super().__init__()
+        rigid = torch.as_tensor(rigid_body_modes(nodes.double().cpu().numpy()), dtype=torch.float32)
+        self.register_buffer("rigid", rigid.flatten(1).to(nodes.device))
+        self.keep_rigid = keep_rigid
+        self.layers = mlp(latent, width, depth, nodes.numel(), nn.LeakyReLU)
+
+    def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Decoder`; free motion costs nothing."""
+        flat = self.layers(latent)
+        if not self.keep_rigid:
+            flat = flat - (flat @ self.rigid.T) @ self.rigid
+        return flat.unflatten(-1, (-1, 3)), flat.new_zeros(len(flat))
+
+
+def mlp(inputs: int, width: int, depth: int, outputs: int, activation: type[nn.Module]) -> nn.Sequential:
+    """`depth` hidden layers and a linear one that starts at zero."""
+    layers: list[nn.Module] = []
+    for layer in range(depth):
+        layers += [nn.Linear(width if layer else inputs, width), activation()]
+    last = nn.Linear(width if depth else inputs, outputs)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, last)

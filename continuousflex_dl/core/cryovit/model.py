@@ -1,0 +1,118 @@
+"""The whole model: latents, decoder, pose, projection, and the cost of an image under it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .decoders import Decoder, FreeDecoder, ModesDecoder, SmoothDecoder
+from .elastic import elastic_basis
+from .images import ImageBatch
+from .latents import Encoder, Latents, LatentTable
+from .losses import divergence, mean_square, misfit, pose_cost
+from .projector import Projector
+from .reference import FlexibleReference
+from .settings import CryoVitSettings
+from .structure_terms import StructureTerms
+
+
+class CryoVit(nn.Module):
+    """Structures from images.
+
+    Parameters
+    ----------
+    reference
+        What is deformed.
+    settings
+        Choices of the method.
+    box
+        Of the images, px.
+    particles
+        Number of particles that get a latent of their own, where there is no encoder.
+    """
+
+    latents: LatentTable | Encoder
+    decoder: Decoder
+
+    def __init__(self, reference: FlexibleReference, settings: CryoVitSettings, box: int, particles: int) -> None:
+        super().__init__()
+        self.settings, self.box = settings, box
+        self.projector = Projector(reference, box, fit_mass=reference.following is None)
+        self.terms = StructureTerms(reference.nodes, reference.chain, settings.bond_std, settings.clash_std)
+        self.decoder = _decoder(reference, settings)
+        if settings.encoder == "vit":
+            self.latents = Encoder(box, settings.latent, settings.vit, informed=settings.informed)
+        else:
+            self.latents = LatentTable(particles, settings.latent)
+        self.log_scale = nn.Parameter(torch.zeros(()), requires_grad=settings.likelihood == "mse")
+
+    def encode(self, batch: ImageBatch) -> Latents:
+        """Latents of the particles of a batch: looked up, or seen in the images."""
+        if isinstance(self.latents, LatentTable):
+            return self.latents(batch)
+        expected = self.expected(batch) if self.latents.informed else None
+        found: Latents = self.latents(batch, expected)
+        return found
+
+    @torch.no_grad()
+    def expected(self, batch: ImageBatch) -> Tensor:
+        """Coefficients of the undeformed reference in the given poses, CTF applied."""
+        still = self.terms.nodes.new_zeros(len(batch), *self.terms.nodes.shape)
+        return self.image(batch, still, batch.rotation, batch.shift_px)
+
+    def image(self, batch: ImageBatch, displacement: Tensor, rotation: Tensor, shift_px: Tensor) -> Tensor:
+        """Coefficients of displaced nodes (b, N, 3) as the microscope shows them, over the noise amplitude."""
+        points = self.projector(displacement, rotation, shift_px, batch.pixel_size, batch.radius)
+        passed: Tensor = points * (batch.transfer * self.projector.blur(batch.square_frequency))[:, None]
+        return passed
+
+    def posed(self, batch: ImageBatch, latents: Latents, turn: Tensor) -> tuple[Tensor, Tensor]:
+        """Refined rotation (b, 3, 3) and shift (b, 2) px, where poses are refined at all."""
+        if not self.settings.refine_poses:
+            return batch.rotation, batch.shift_px
+        return turn @ batch.rotation, batch.shift_px + latents.shift / batch.pixel_size[:, None]
+
+    def cost(self, batch: ImageBatch, latents: Latents) -> dict[str, Tensor]:
+        """Parts (b,) of the cost of every image in nats, and their sum ``total``."""
+        settings = self.settings
+        if settings.sampled and self.training:
+            latent, turn = latents.sample()
+        else:
+            latent, turn = Latents(latents.mean, latents.turn, latents.shift).sample()
+        displacement, motion = self.decoder(latent)
+        model = self.image(batch, displacement, *self.posed(batch, latents, turn))
+        if settings.likelihood == "mse":
+            image = mean_square(model, batch.data, torch.exp(self.log_scale))
+        else:
+            image = misfit(model, batch.data)
+        bonds, clashes = self.terms(displacement)
+        parts = {"image": image, "motion": motion, "bonds": bonds, "clashes": clashes}
+        parts["latent"] = settings.beta * _latent_cost(latents, sampled=settings.sampled)
+        if settings.refine_poses:
+            parts["pose"] = pose_cost(latents.turn, latents.shift, settings.angle_std, settings.shift_std)
+            if settings.sampled and latents.turn_log_std is not None:
+                # entropy of the noise on the rotation, against the same prior
+                std = torch.exp(latents.turn_log_std) / torch.pi * 180 / settings.angle_std
+                parts["pose"] = parts["pose"] + divergence(torch.zeros_like(std), torch.log(std))
+        if settings.centre_weight:
+            parts["centre"] = settings.centre_weight * displacement.mean(1).abs().sum(-1)
+        return {**parts, "total": torch.stack(list(parts.values())).sum(0)}
+
+    def forward(self, batch: ImageBatch) -> dict[str, Tensor]:
+        """Costs (b,) of the images of a batch, see `cost`."""
+        return self.cost(batch, self.encode(batch))
+
+
+def _latent_cost(latents: Latents, *, sampled: bool) -> Tensor:
+    if sampled and latents.log_std is not None:
+        return divergence(latents.mean, latents.log_std)
+    return 0.5 * (latents.mean**2).sum(-1)
+
+
+def _decoder(reference: FlexibleReference, settings: CryoVitSettings) -> Decoder:
+    if settings.decoder == "free":
+        nodes = torch.as_tensor(reference.nodes, dtype=torch.float32)
+        return FreeDecoder(nodes, settings.latent, settings.width, settings.depth, settings.keep_rigid)
+    basis = torch.as_tensor(elastic_basis(reference.nodes, settings.spread).vectors)
+    kind = SmoothDecoder if settings.decoder == "smooth" else ModesDecoder
+    return kind(basis, settings.latent, settings.width, settings.depth)

@@ -1,0 +1,140 @@
+"""The reference: nodes that move (one per residue), and the atoms that follow them and make the image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from ..dynamics.modes import default_sigma
+from ..structure.atoms import Structure, representation
+
+NEIGHBOURS = 6  # nodes that an atom follows
+_LARGEST = 1 << 24  # entries of the matrix from nodes to atoms; beyond, the nodes themselves are projected
+_SOFTENING = 1.0  # Å^2, keeps the weight of a node that coincides with the atom finite
+
+
+@dataclass(frozen=True, eq=False)
+class FlexibleReference:
+    """What is deformed and projected. Coordinates are in Å about the point that projects to the centre of the box.
+
+    Attributes
+    ----------
+    nodes
+        (N, 3) CA of amino acids and P of nucleotides, or pseudoatoms.
+    atoms
+        (A, 3) what is projected.
+    weights
+        (A,) projected mass, summing to one.
+    following
+        (A, N) float32 displacement of the atoms by that of the nodes; None where the atoms are the nodes.
+    chain
+        (M, 2) indices of nodes that are neighbours along an unbroken chain.
+    sigma
+        Gaussian width of an atom to start from, Å.
+    centre
+        (3,) Å, what was subtracted from the coordinates of the file.
+    structure
+        The nodes as atoms of a structure, with the coordinates of the file.
+    node_rows
+        (N,) which heavy atom of the file each node is.
+    """
+
+    nodes: np.ndarray
+    atoms: np.ndarray
+    weights: np.ndarray
+    following: np.ndarray | None
+    chain: np.ndarray
+    sigma: float
+    centre: np.ndarray
+    structure: Structure
+    node_rows: np.ndarray
+
+    @classmethod
+    def of(cls, heavy: Structure, *, ride: bool = True) -> FlexibleReference:
+        """Make from the heavy atoms of a structure file, or from pseudoatoms.
+
+        Parameters
+        ----------
+        heavy
+            As `structure.reader.read_structure` gives it.
+        ride
+            Project all atoms, each following the nodes around it; otherwise project one blob per residue.
+
+        Raises
+        ------
+        InputError
+            If there is no node.
+        """
+        nodes = representation(heavy, "ca-p")
+        rows = np.arange(len(heavy)) if heavy.is_pseudoatomic else _rows(heavy, nodes)
+        centre = heavy.coordinates.mean(axis=0)
+        places = nodes.coordinates - centre
+        follow = ride and len(heavy) > 2 * len(nodes) and len(heavy) * len(nodes) <= _LARGEST
+        projected = heavy if follow else nodes
+        atoms = projected.coordinates - centre
+        return cls(
+            nodes=places,
+            atoms=atoms,
+            weights=projected.weights / projected.weights.sum(),
+            following=follow_neighbours(places, atoms) if follow else None,
+            chain=chain_neighbours(nodes),
+            sigma=default_sigma(projected),
+            centre=centre,
+            structure=nodes,
+            node_rows=rows,
+        )
+
+    @property
+    def radius(self) -> float:
+        """Distance in Å from the centre that holds all projected atoms."""
+        return float(np.linalg.norm(self.atoms, axis=1).max())
+
+
+def follow_neighbours(nodes: np.ndarray, atoms: np.ndarray) -> np.ndarray:
+    """Weights (A, N) by which atoms follow the nodes around them.
+
+    They reproduce every affine motion of the nodes exactly, rigid ones included, so a domain that turns takes its side
+    chains along; among such weights those of the nearest nodes are preferred.
+
+    Parameters
+    ----------
+    nodes, atoms
+        (N, 3) and (A, 3) Å.
+    """
+    count = min(NEIGHBOURS, len(nodes))
+    distance, near = cKDTree(nodes).query(atoms, k=count)
+    distance, near = distance.reshape(len(atoms), count), near.reshape(len(atoms), count)
+    trust = 1.0 / (distance**2 + _SOFTENING)
+    # sum of weights 1, weighted place = place of the atom: four conditions, least norm
+    offset = nodes[near] - atoms[:, None]  # (A, k, 3)
+    conditions = np.concatenate([np.ones((len(atoms), 1, count)), offset.transpose(0, 2, 1)], axis=1)  # (A, 4, k)
+    metric = conditions * trust[:, None]
+    gram = metric @ conditions.transpose(0, 2, 1)
+    gram += 1e-6 * np.trace(gram, axis1=1, axis2=2)[:, None, None] * np.eye(4)
+    wanted = np.broadcast_to(np.eye(4)[:, :1], (len(atoms), 4, 1))
+    weights = (metric.transpose(0, 2, 1) @ np.linalg.solve(gram, wanted))[..., 0]
+    weights /= weights.sum(axis=1, keepdims=True)
+    full = np.zeros((len(atoms), len(nodes)), dtype=np.float32)
+    np.put_along_axis(full, near, weights.astype(np.float32), axis=1)
+    return full
+
+
+def chain_neighbours(nodes: Structure) -> np.ndarray:
+    """Pairs (M, 2) of nodes that follow each other in an unbroken stretch of a chain; none for pseudoatoms."""
+    if nodes.is_pseudoatomic:
+        return np.zeros((0, 2), dtype=np.int64)
+    joined = np.flatnonzero(nodes.segment_index[1:] == nodes.segment_index[:-1])
+    return np.stack([joined, joined + 1], axis=1)
+
+
+def _rows(heavy: Structure, nodes: Structure) -> np.ndarray:
+    """Which atom each node is: the coordinates are copies, and residues keep their order."""
+    rows: list[int] = []
+    start = 0
+    for place in nodes.coordinates:
+        start = int(np.flatnonzero((heavy.coordinates[start:] == place).all(axis=1))[0]) + start
+        rows.append(start)
+        start += 1
+    return np.array(rows, dtype=np.int64)

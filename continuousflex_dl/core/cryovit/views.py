@@ -1,0 +1,54 @@
+"""Real-space images for a network to look at, from whitened coefficients."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .images import ImageBatch
+
+
+def filtered_images(batch: ImageBatch, coefficients: Tensor, box: int, *, corrected: bool) -> Tensor:
+    """Images (b, box, box) of mean 0 and standard deviation 1.
+
+    Parameters
+    ----------
+    batch
+        The particles: CTF, noise, shifts.
+    coefficients
+        (b, 2, 2, K + 1, K + 1) in the layout of `Quadrants`.
+    box
+        px.
+    corrected
+        Multiply by the transfer function (the matched filter: what is strong is then signal) and move the particle to
+        the centre by its given shift.
+    """
+    if corrected:
+        coefficients = coefficients * batch.transfer[:, None]
+    full = half_plane(coefficients, box)
+    if corrected:
+        full = full * _shift(batch, box)
+    images = torch.fft.fftshift(torch.fft.irfft2(full, s=(box, box)), dim=(-2, -1))
+    return images / images.flatten(1).std(-1).clamp(min=1e-12)[:, None, None]
+
+
+def half_plane(coefficients: Tensor, box: int) -> Tensor:
+    """Complex (b, box, box // 2 + 1), laid out as by `torch.fft.rfft2`, of coefficients laid out as `Quadrants`."""
+    values = torch.complex(coefficients[:, 0], coefficients[:, 1])  # (b, 2, K + 1, K + 1)
+    radius = values.shape[-1] - 1
+    full = values.new_zeros(len(values), box, box // 2 + 1)
+    full[:, : radius + 1, : radius + 1] = values[:, 0]
+    full[:, box - radius :, 1 : radius + 1] = values[:, 1, 1:, 1:].flip(1)
+    # on the axis kx = 0 only ky > 0 is stored; the rest is its mirror image
+    full[:, box - radius :, 0] = values[:, 0, 1:, 0].conj().flip(1)
+    return full
+
+
+def _shift(batch: ImageBatch, box: int) -> Tensor:
+    ky = torch.fft.fftfreq(box, device=batch.data.device)
+    kx = torch.fft.rfftfreq(box, device=batch.data.device)
+    x, y = batch.shift_px[:, 0, None, None], batch.shift_px[:, 1, None, None]
+    angle = 2 * math.pi * (kx * x + ky[:, None] * y)
+    return torch.polar(torch.ones_like(angle), angle)
