@@ -17,7 +17,7 @@ setup(
     license="GPL-3.0-or-later",
     python_requires=">=3.10",
     packages=find_packages(include=["continuousflex_dl", "continuousflex_dl.*"]),
-    package_data={"continuousflex_dl": ["protocols.conf", "logo.png", "templates/*.json.template"]},
+    package_data={"continuousflex_dl": ["protocols.conf", "logo.png", "templates/*.json.template", "app/static/*"]},
     install_requires=[
         "numpy>=1.24",  # arrays; Scipion pins 1.26
         "scipy>=1.10",  # neighbour search, linear algebra of elastic networks
@@ -42,8 +42,23 @@ setup(
         "trajectories": ["MDAnalysis>=2.6"],  # DCD, XTC, PSF
         "movies": ["av>=12"],  # MP4: FFmpeg's libraries in a wheel, no other program; GIF needs nothing more
         "umap": ["umap-learn>=0.5.5"],  # a conformational space by UMAP
+        "viewer": [
+            "flask>=3",  # server of `cflex view`
+            "plotly>=6",  # its charts (WebGL): the wheel ships plotly.min.js; the package itself is not imported
+            "dash-molstar>=1.4",  # its molecules: the wheel ships Mol* in one file; the package itself is not imported
+        ],
         # the last two are independent oracles of the tests: projections, normal modes
-        "dev": ["pytest", "hypothesis", "ruff", "mypy", "pre-commit", "torch-fourier-slice", "ProDy>=2.4", "av"],
+        "dev": [
+            "pytest",
+            "hypothesis",
+            "ruff",
+            "mypy",
+            "pre-commit",
+            "torch-fourier-slice",
+            "ProDy>=2.4",
+            "av",
+            "playwright",
+        ],
     },
     entry_points={
         "console_scripts": ["cflex = continuousflex_dl.cli.main:main"],

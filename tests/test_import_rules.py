@@ -14,7 +14,7 @@ PACKAGE = "continuousflex_dl"
 ALLOWED = {
     "core": {"core"},
     "options": {"options"},
-    "cli": {"core", "cli", "options", "_version"},
+    "cli": {"core", "cli", "options", "app", "_version"},  # cflex view starts the app
     "app": {"app", "core", "options", "_version"},
     "convert": {"options", "convert", "core.io"},
     "protocols": {"options", "convert", "protocols", "constants"},

@@ -11,6 +11,7 @@ from ..core.export.cryosparc import write_cryosparc
 from ..core.export.relion import write_relion
 from ..core.export.xmipp import write_xmipp
 from ..core.io.particles import read_particles
+from ..core.space.recipe import Recipe
 from ..core.space.select import select_where
 from ..options.export import ExportOptions
 from .columns import NumberColumns
@@ -35,6 +36,13 @@ def run(options: ExportOptions, run: Run) -> None:
             options.particles, datadir=options.datadir, pixel_size=options.pixel_size, check_images=suffix != ".cs"
         )
         run.add_input(options.particles)
+        if options.selection is not None:
+            recipe = Recipe.load(options.selection)
+            run.add_input(options.selection)
+            rows = np.flatnonzero(recipe.mask(NumberColumns(table), len(table)))
+            if not len(rows):
+                raise InputError(f"{options.particles}: no particle is in the selection {options.selection}")
+            table = table.take(rows)
         if options.where is not None:
             rows = np.flatnonzero(select_where(options.where, NumberColumns(table), len(table)))
             if not len(rows):

@@ -18,6 +18,7 @@ from ..core.io.star import shortest
 from ..core.space.features import amplitude_matrix
 from ..core.space.groups import find_clusters, slices_along
 from ..core.space.paths import read_path
+from ..core.space.recipe import Recipe
 from ..core.space.select import select_polygon, select_where
 from ..core.space.ways import main_path
 from ..core.structure.writer import write_structure
@@ -111,6 +112,8 @@ def _masks(
     space, way = folder.space, options.way
     if way == "where":
         return [(text, select_where(text, NumberColumns(table), len(table))) for text in options.where]
+    if way == "selection":
+        return [(f"selection {Path(file).stem}", _selection(file, table, run)) for file in options.selection]
     if way == "outline":
         axes = _axes(options, folder)
         points = space.coordinates[:, axes]
@@ -164,6 +167,12 @@ def _outline(file: str, run: Run) -> np.ndarray:
     if len(corners) < 3:
         raise InputError(f"{file}: found {len(corners)} corners, expected at least 3 of a closed outline")
     return corners
+
+
+def _selection(file: str, table: ParticleTable, run: Run) -> np.ndarray:
+    recipe = Recipe.load(file)
+    run.add_input(file)
+    return recipe.mask(NumberColumns(table), len(table))
 
 
 def _write_subsets(run: Run, table: ParticleTable, groups: list[Group], folder: SpaceFolder) -> None:

@@ -65,7 +65,7 @@ class Run:
         self.crew: Crew | None = None
         self._folder: OutputFolder | None = None
         self._clear: list[Callable[[], None]] = []
-        output = getattr(options, "output", None)
+        output = None if options.output_is_shared else getattr(options, "output", None)
         self.output: Path | None = Path(output).absolute() if output else None
         self._is_file = options.output_is_file
         self.results: dict[str, Any] = {}

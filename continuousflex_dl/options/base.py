@@ -93,6 +93,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     output_is_file: ClassVar[bool] = False  # --output names a file, and the run record lies beside it
+    output_is_shared: ClassVar[bool] = False  # --output names a folder that grows from run to run, without a record
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> Options:

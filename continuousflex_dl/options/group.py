@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from .base import CommonOptions, CtfChoice, option
 
-_WAYS = ("clusters", "axis", "path", "minimum_path", "where", "outline", "column")
+_WAYS = ("clusters", "axis", "path", "minimum_path", "where", "outline", "column", "selection")
 
 
 class GroupOptions(CommonOptions):
@@ -23,6 +23,7 @@ class GroupOptions(CommonOptions):
     outline: tuple[str, ...] = option((), help="A closed outline in two axes of the space, a text file with one corner per line; may be repeated, one group each.", metavar="FILE", label="Outline")
     axes: str = option("1,2", help="The two axes that outlines are drawn in.", metavar="X,Y", label="Axes of outlines", advanced=True)
     column: str | None = option(None, help="Groups of equal whole numbers in a column, for example cflexGroup, cflexSet or rlnClassNumber.", metavar="NAME", label="Column")
+    selection: tuple[str, ...] = option((), help="A selection that `cflex view` saved (JSON); may be repeated, one group each.", metavar="FILE", label="Selection of the viewer")
     n_groups: int | None = option(None, help="Number of groups: slices (10 by default), or clusters (the number that fits best by default).", unit="groups", ge=1, le=1000, label="Number of groups")
     equal_lengths: bool = option(False, help="Slices of equal length along the path, instead of equal numbers of particles.", label="Equal lengths")
     reach: float | None = option(None, help="Particles farther from the path than this are in no group, in units of the space.", unit="units of the space", gt=0, label="Reach", advanced=True)
@@ -46,6 +47,6 @@ class GroupOptions(CommonOptions):
         flags = ["--" + name.replace("_", "-") for name in chosen]
         if len(chosen) > 1:
             raise ValueError(f"{' and '.join(flags)} exclude each other; give one of them")
-        if self.n_groups is not None and (self.way in ("where", "outline", "column") or self.clusters == "hdbscan"):
+        if self.n_groups is not None and (self.way in ("where", "outline", "column", "selection") or self.clusters == "hdbscan"):
             raise ValueError(f"--n-groups has no meaning with {'--clusters hdbscan' if self.clusters == 'hdbscan' else flags[0]}; leave it out")
         return self

@@ -27,10 +27,10 @@ from .space_input import SpaceInputMixin
 OUTPUT_CLASSES, OUTPUT_STRUCTURES, OUTPUT_VOLUMES, OUTPUT_GROUP = (
     "outputClasses", "outputStructures", "outputVolumes", "outputGroup",
 )  # fmt: skip
-_WAYS = ("axis", "path", "minimum_path", "clusters", "where", "outline", "column")
+_WAYS = ("axis", "path", "minimum_path", "clusters", "where", "outline", "column", "selection")
 _WAY_LABELS = (
     "slices along an axis", "slices along a path", "slices along the path of least free energy", "clusters",
-    "conditions", "outlines", "numbers in a column",
+    "conditions", "outlines", "numbers in a column", "selections of the viewer",
 )  # fmt: skip
 
 
@@ -64,8 +64,8 @@ class CflexProtGroup(SpaceInputMixin, ParticlesInputMixin, CflexProtocol):
             help="How the particles are grouped.",
         )
         self._addOptions(
-            form, "axis", "path", "clusters", "where", "outline", "axes", "column", "n_groups", "equal_lengths",
-            "reach", "keep_unconverged",
+            form, "axis", "path", "clusters", "where", "outline", "axes", "column", "selection", "n_groups",
+            "equal_lengths", "reach", "keep_unconverged",
             axis={"condition": "groupBy == 0"},
             path={"condition": "groupBy == 1"},
             clusters={"condition": "groupBy == 3"},
@@ -73,6 +73,7 @@ class CflexProtGroup(SpaceInputMixin, ParticlesInputMixin, CflexProtocol):
             outline={"condition": "groupBy == 5"},
             axes={"condition": "groupBy == 5"},
             column={"condition": "groupBy == 6"},
+            selection={"condition": "groupBy == 7"},
             n_groups={"condition": "groupBy < 4"},
             equal_lengths={"condition": "groupBy < 3"},
             reach={"condition": "groupBy < 3"},

@@ -1,0 +1,136 @@
+"""Columns of the particles by name: those of the space at once, those of the particle file when they are read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import InputError
+from ..core.io.particle_table import ParticleTable
+from ..core.io.particles import read_particles
+from ..core.space.result import Space
+
+SPACE_COLUMN = "cflexSpace"
+_TEXT = ("rlnImageName", "rlnMicrographName", "rlnOpticsGroupName")
+_UNITS = (
+    ("cflexModeAmplitude", "Å"), ("Angst", "Å"), ("cflexAngleStd", "°"), ("rlnAngle", "°"), ("DefocusAngle", "°"),
+    ("rlnDefocus", "Å"), ("rlnPhaseShift", "°"), ("PixelSize", "Å"), ("cflexMahalanobis", "σ"),
+    ("rlnVoltage", "kV"), ("rlnSphericalAberration", "mm"), ("Coordinate", "px"),
+)  # fmt: skip
+_WHOLE = ("cflexGroup", "cflexSet", "cflexConverged", "rlnClassNumber", "rlnOpticsGroup", "rlnRandomSubset")
+_HEAD_BYTES = 1 << 16
+
+
+class ParticleColumns(Mapping[str, NDArray[np.float64]]):
+    """Numbers (n,) by column name.
+
+    Parameters
+    ----------
+    space
+        The space, whose columns need no file.
+    file
+        The particle file; its columns are read when one of them is first asked for, which takes ten seconds for a
+        million particles (`read_ahead` does it beforehand).
+    """
+
+    def __init__(self, space: Space, file: Path | None) -> None:
+        self._values: dict[str, NDArray[np.float64]] = {
+            f"{SPACE_COLUMN}{axis + 1}": values for axis, values in enumerate(space.coordinates.T)
+        }
+        if len(space.distance) and np.ptp(space.distance) > 0:
+            self._values["cflexMahalanobis"] = space.distance
+        if len(space.groups):
+            self._values["cflexGroup"] = space.groups.astype(np.float64)
+        if len(space.sets) > 1:
+            self._values["cflexSet"] = space.set_index + 1.0
+        self._count = len(space.coordinates)
+        self.file = file if file is not None and file.is_file() else None
+        labels = _labels(self.file) if self.file is not None else []
+        self._names = [*self._values, *(name for name in labels if name not in self._values and name not in _TEXT)]
+        self._lock = threading.RLock()
+        self._table: ParticleTable | None = None
+
+    @property
+    def table(self) -> ParticleTable:
+        """The particle file.
+
+        Raises
+        ------
+        InputError
+            If there is none, or it is not that of the space.
+        """
+        with self._lock:
+            if self._table is None:
+                if self.file is None:
+                    raise InputError("there is no particle file beside the space; make it again with cflex space")
+                table = read_particles(self.file, check_images=False)
+                if len(table) != self._count:
+                    raise InputError(
+                        f"{self.file}: found {len(table)} particles, expected {self._count} as in the space; make "
+                        "the space again"
+                    )
+                self._table = table
+            return self._table
+
+    def read_ahead(self) -> None:
+        """Begin to read the particle file in a thread of its own; errors are said when a column is asked for."""
+
+        def read() -> None:
+            try:
+                _ = self.table
+            except InputError:
+                return
+
+        if self.file is not None:
+            threading.Thread(target=read, daemon=True).start()
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        found = self._values.get(name)
+        if found is not None:
+            return found
+        if name not in self._names:
+            raise KeyError(name)
+        with self._lock:
+            values = self.table.numbers(name)
+            if values is None:
+                raise KeyError(name)
+            self._values[name] = values
+        return values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def unit(self, name: str, space: Space) -> str:
+        """Unit of a column; empty where it has none or it is not known."""
+        if name.startswith(SPACE_COLUMN):
+            return space.unit
+        return next((unit for part, unit in _UNITS if part in name), "")
+
+    @staticmethod
+    def is_whole(name: str) -> bool:
+        """Whether a column holds numbers of groups, not a quantity."""
+        return name in _WHOLE
+
+
+def _labels(file: Path) -> list[str]:
+    """Names of the columns of a STAR file's last table, from its head alone; empty for other formats."""
+    if file.suffix.lower() != ".star":
+        return []
+    with open(file, "rb") as stream:
+        lines = stream.read(_HEAD_BYTES).decode("utf-8", errors="replace").splitlines()
+    found: list[str] = []
+    optics: list[str] = []
+    for line in lines:
+        word = line.split()[0] if line.split() else ""
+        if word.startswith("data_"):
+            optics, found = optics or found, []
+        elif word.startswith("_"):
+            found.append(word[1:])
+    return [*found, *(name for name in optics if name not in found)]

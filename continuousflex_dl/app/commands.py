@@ -1,0 +1,181 @@
+"""The commands that do what the page asks for. The page shows them, and the server runs these and nothing else."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import InputError
+from .dataset import Dataset
+from .molecules import MOST_FRAMES
+from .workspace import Workspace, checked_name
+
+PACKAGE = "continuousflex_dl"
+LAUNCHER = f"{PACKAGE}.protocols.in_project"
+_MOVIES, _FORMATS, _PROGRAMS = ("none", "gif", "mp4", "both"), ("cif", "pdb", "dcd"), ("star", "xmd")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line.
+
+    Attributes
+    ----------
+    title
+        What it makes, for the list of the page.
+    words
+        Arguments of ``cflex``; of Scipion's launcher module where `module` names it.
+    output
+        Folder or file that it writes; None where it writes into a Scipion project.
+    module
+        Python module that is run.
+    """
+
+    title: str
+    words: tuple[str, ...]
+    output: Path | None
+    module: str = PACKAGE
+
+    @property
+    def text(self) -> str:
+        """As one would type it."""
+        start = "cflex" if self.module == PACKAGE else f"python -m {self.module}"
+        return f"{start} {shlex.join(self.words)}"
+
+    @property
+    def arguments(self) -> list[str]:
+        """As it is run: with the Python that the server runs in."""
+        return [sys.executable, "-m", self.module, *self.words]
+
+
+def group_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Command:
+    """``cflex group`` on selections: their particles, centroid structures and, where asked for, maps.
+
+    `asked` has ``selections`` (names; the current one where empty), ``name``, ``reconstruct`` and ``unconverged``.
+    """
+    files = [str(path) for path in _selection_files(keep, asked)]
+    output = keep.result_folder(asked.get("name") or "group")
+    words = ["group", str(data.path), *(word for file in files for word in ("--selection", file)), "-o", str(output)]
+    words += ["--reconstruct"] * bool(asked.get("reconstruct"))
+    words += ["--keep-unconverged"] * bool(asked.get("unconverged"))
+    return Command("groups with maps" if asked.get("reconstruct") else "groups", tuple(words), output)
+
+
+def animate_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Command:
+    """``cflex animate`` along an axis, the path of least free energy, a drawn path or a mode.
+
+    `asked` has ``way`` (``axis1`` ..., ``minimum``, ``path`` with ``corners``, ``mode7`` ...), ``frames``, ``name``,
+    ``movie``, ``format`` and ``maps``.
+    """
+    way, frames = str(asked.get("way", "axis1")), _whole(asked, "frames", 20, 2, MOST_FRAMES)
+    output = keep.result_folder(asked.get("name") or "motion")
+    movie, kind = _one_of(asked, "movie", _MOVIES), _one_of(asked, "format", _FORMATS)
+    if way.startswith("mode") and way[4:].isdigit():
+        words = ["animate", str(data.path / "modes.npz"), "--mode", way[4:]]
+        if asked.get("amplitude"):
+            words += ["--amplitude", f"{float(asked['amplitude']):g}"]
+    elif way == "minimum":
+        words = ["animate", str(data.path), "--minimum-path"]
+    elif way == "path":
+        drawn = np.asarray(asked.get("corners"), dtype=np.float64)
+        if drawn.ndim != 2 or len(drawn) < 2 or not np.isfinite(drawn).all():
+            raise InputError("a path has at least two points; draw one first")
+        file = keep.keep_path(checked_name(asked.get("name") or "path"), data.need_space.completed(drawn))
+        words = ["animate", str(data.path), "--path", str(file)]
+    elif way.startswith("axis") and way[4:].isdigit():
+        words = ["animate", str(data.path), "--axis", way[4:]]
+    else:
+        raise InputError(f"way: found {way!r}, expected axis1 ..., minimum, path or mode7 ...")
+    words += ["--n-frames", str(frames), "-o", str(output)]
+    words += ["--movie", movie] if movie != "none" else []
+    words += ["--format", kind] if kind != "cif" else []
+    words += ["--maps"] * bool(asked.get("maps"))
+    return Command("motion", tuple(words), output)
+
+
+def export_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Command:
+    """``cflex export`` of one selection for RELION (``star``) or Xmipp (``xmd``)."""
+    if data.particles is None:
+        raise InputError(f"{data.path}: has no particle file")
+    program = _one_of(asked, "program", _PROGRAMS)
+    files = _selection_files(keep, asked)
+    if len(files) != 1:
+        raise InputError("one selection is exported at a time")
+    folder = keep.result_folder(asked.get("name") or "export")
+    output = folder / f"particles.{program}"
+    words = ("export", str(data.particles), "--selection", str(files[0]), "-o", str(output))
+    return Command(f"particles for {'RELION' if program == 'star' else 'Xmipp'}", words, output)
+
+
+def scipion_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Command:
+    """Launch the protocols that make the groups of selections in the Scipion project that a result came from."""
+    project = project_of(data.source)
+    if project is None:
+        raise InputError(f"{data.source}: does not lie in the runs of a Scipion project")
+    folder, run = project
+    words = [str(folder), str(run)]
+    words += [word for path in _selection_files(keep, asked) for word in ("--selection", str(path))]
+    words += ["--reconstruct"] * bool(asked.get("reconstruct"))
+    words += ["--keep-unconverged"] * bool(asked.get("unconverged"))
+    if asked.get("label"):
+        words += ["--label", str(asked["label"])[:120]]
+    return Command("in Scipion", tuple(words), None, LAUNCHER)
+
+
+def project_of(path: Path) -> tuple[Path, int] | None:
+    """Scipion project and number of the run that a folder belongs to; None where it lies in none."""
+    parts = path.resolve().parts
+    for place in range(len(parts) - 1, 0, -1):
+        if parts[place] != "Runs" or place + 1 >= len(parts):
+            continue
+        project, number = Path(*parts[:place]), parts[place + 1].split("_", 1)[0]
+        if (project / "project.sqlite").is_file() and number.isdigit():
+            return project, int(number)
+    return None
+
+
+COMMANDS = {
+    "group": group_command, "animate": animate_command, "export": export_command, "scipion": scipion_command,
+}  # fmt: skip
+
+
+def _selection_files(keep: Workspace, asked: dict[str, Any]) -> list[Path]:
+    names = asked.get("selections") or []
+    if not isinstance(names, list):
+        raise InputError("selections: expected a list of names")
+    files = [keep.selection_path(name) for name in names]
+    if not files:
+        # what is selected now changes; the command keeps what it was
+        recipe = keep.current()
+        if not recipe.steps:
+            raise InputError("nothing is selected; draw an outline first")
+        same = next((name for name in keep.names() if keep.selection(name) == recipe), None)
+        if same is None:
+            taken, number = set(keep.names()), 1
+            while f"selection_{number}" in taken:
+                number += 1
+            same = f"selection_{number}"
+            keep.keep(same, recipe)
+        files = [keep.selection_path(same)]
+    if missing := [path.stem for path in files if not path.is_file()]:
+        raise InputError(f"there is no selection {missing[0]}; save it first")
+    return files
+
+
+def _whole(asked: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
+    value = asked.get(name, default)
+    if not isinstance(value, int) or not low <= value <= high:
+        raise InputError(f"{name}: found {value!r}, expected a whole number from {low} to {high}")
+    return value
+
+
+def _one_of(asked: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
+    value = asked.get(name) or choices[0]
+    if value not in choices:
+        raise InputError(f"{name}: found {value!r}, expected one of {', '.join(choices)}")
+    return str(value)
