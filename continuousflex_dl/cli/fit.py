@@ -53,13 +53,16 @@ def run(options: FitOptions, run: Run) -> None:
         # one thread: several would add up in another order, and the bits of the result would depend on their number
         with run.stage("fit"), run.progress(f"fit {path.name}", "steps") as progress, threadpool_limits(1):
             width = own_width(source, modes, options.resolution)
-            report = report_on(
-                fit_modes(source, modes, width, placed=options.placed, progress=progress), source, modes, width
-            )
+            try:
+                fit = fit_modes(source, modes, width, placed=options.placed, progress=progress)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
+            report = report_on(fit, source, modes, width)
         with run.stage("write"):
             ending = f"_{number:04d}" if len(paths) > 1 else ""
             write_structure(run.path(f"fitted{ending}.cif"), reference, report.coordinates)
             write_map(run.path(f"model{ending}.mrc"), report.model, source.pixel_size, source.origin)
+            atomic_text(run.path(f"fsc{ending}.csv"), _table(*_curve_rows(report)))
         reports.append(report)
         widths.append(width)
         print_report(path, report, modes, run)
@@ -137,6 +140,12 @@ def _fit_rows(paths: list[Path], reports: list[FitReport], modes: NormalModes) -
         values += [value for pair in zip(placement.amplitudes, errors.amplitudes, strict=True) for value in pair]
         rows.append([str(path), *(f"{value:.6g}" for value in values)])
     return header, rows
+
+
+def _curve_rows(report: FitReport) -> tuple[list[str], list[list[object]]]:
+    columns = (report.curve.frequency, report.curve.correlation, report.rigid_curve.correlation)
+    header = ["frequency_per_angst", "fitted", "at_rest"]
+    return header, [[f"{value:.6g}" for value in values] for values in zip(*columns, strict=True)]
 
 
 def _mode_rows(reports: list[FitReport], modes: NormalModes) -> tuple[list[str], list[list[object]]]:

@@ -1,6 +1,7 @@
 """Scipion protocols: form, validation, steps and outputs around ``cflex`` commands."""
 
 from .protocol_animate import CflexProtAnimate
+from .protocol_fit import CflexProtFit
 from .protocol_group import CflexProtGroup
 from .protocol_hemnma import CflexProtHEMNMA
 from .protocol_nma import CflexProtNMA
@@ -11,6 +12,7 @@ from .protocol_space import CflexProtSpace
 
 __all__ = [
     "CflexProtAnimate",
+    "CflexProtFit",
     "CflexProtGroup",
     "CflexProtHEMNMA",
     "CflexProtNMA",

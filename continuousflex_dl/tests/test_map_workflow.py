@@ -10,9 +10,16 @@ from pwem.objects import SetOfParticlesFlex
 from pwem.protocols import ProtImportVolumes
 from pyworkflow.tests import BaseTest, setupTestProject
 
-from ..convert import read_modes
+from ..convert import amplitudes_of, read_modes
 from ..options import command
-from ..protocols import CflexProtHEMNMA, CflexProtNMA, CflexProtPseudoAtoms, CflexProtSimulate, CflexProtSpace
+from ..protocols import (
+    CflexProtFit,
+    CflexProtHEMNMA,
+    CflexProtNMA,
+    CflexProtPseudoAtoms,
+    CflexProtSimulate,
+    CflexProtSpace,
+)
 from ..protocols.forms import enum_choices
 from .synthetic import write_structure
 
@@ -69,6 +76,7 @@ class TestMapWorkflow(BaseTest):
         self.launchProtocol(nma)
         assert nma.outputStructure.getPseudoAtoms()
         assert [mode.number for mode in read_modes(nma.outputModes)] == [7, 8, 9, 10]
+        self.fit(nma.outputModes)
         simulate = self.newProtocol(
             CflexProtSimulate, inputModes=nma.outputModes, numberOfParticles=N_PARTICLES, box=32, pixelSize=PIXEL,
             modeList="7", law=LAWS.index("line"), amplitude=10.0, noiseless=True, noCtf=True, shiftPx=1.0,
@@ -85,6 +93,18 @@ class TestMapWorkflow(BaseTest):
         space = self.newProtocol(CflexProtSpace, inputParticles=hemnma.outputParticles, inputModes=nma.outputModes)
         self.launchProtocol(space)
         self.assertSetSize(space.outputParticles, N_PARTICLES)
+
+    def fit(self, modes):
+        fit = self.newProtocol(
+            CflexProtFit, inputVolumes=self.importMap.outputVolume, inputModes=modes, modeList="7-9", placed=True
+        )
+        self.launchProtocol(fit)
+        assert fit.outputStructure.getPseudoAtoms()
+        assert fit.outputStructure._cflexCorrelation.get() > 0.95
+        assert len(amplitudes_of(fit.outputStructure)) == 3
+        shifts = self.importMap.outputVolume.getShiftsFromOrigin()
+        np.testing.assert_allclose(fit.outputVolume.getShiftsFromOrigin(), shifts, atol=1e-3)
+        assert "Correlation with map 1" in fit.summary()[0]
 
     def test_validation(self):
         protocol = self.newProtocol(CflexProtPseudoAtoms, inputVolume=self.importMap.outputVolume, radiusVoxels=0.1)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import cycle
+
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from .plots import PALETTE
 
 Floats = NDArray[np.floating]
 _STRONG, _PALE, _LINE = "#2a6f97", "#b8c4cc", "#9b2226"
@@ -49,4 +54,45 @@ def fluctuation_profile(predicted: Floats, in_file: Floats) -> Figure:
     axes.set_ylabel("B factor (Å²)")
     axes.legend()
     axes.set_title(f"correlation {np.corrcoef(predicted, in_file)[0, 1]:.2f}")
+    return figure
+
+
+def contributions(numbers: Floats, amplitudes: Floats, errors: Floats, gain: Floats) -> Figure:
+    """Amplitudes (M,) in Å of a fit with one-sigma errors, and what the correlation loses without each mode.
+
+    Parameters
+    ----------
+    numbers
+        Mode numbers.
+    amplitudes, errors
+        Å.
+    gain
+        Correlation lost when a mode is held at rest.
+    """
+    figure = Figure(figsize=(7.0, 5.6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    places = np.arange(len(numbers))
+    above.bar(places, amplitudes, yerr=errors, color=_STRONG, error_kw={"ecolor": _LINE, "capsize": 3})
+    above.axhline(0, color="black", linewidth=0.6)
+    above.set_ylabel("amplitude (Å)")
+    below.bar(places, gain, color=_STRONG)
+    below.axhline(0, color="black", linewidth=0.6)
+    below.set_ylabel("correlation lost without it")
+    below.set_xticks(places, [str(int(number)) for number in numbers])
+    below.set_xlabel("mode")
+    return figure
+
+
+def courses(values: Mapping[str, tuple[Floats, Floats]]) -> Figure:
+    """Amplitudes over a set of maps: name -> values (n,) and one-sigma errors (n,), Å."""
+    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for color, (name, (amplitudes, errors)) in zip(cycle(PALETTE), values.items(), strict=False):
+        maps = np.arange(1, len(amplitudes) + 1)
+        axes.errorbar(maps, amplitudes, errors, color=color, marker=".", linewidth=1, capsize=2, label=name)
+    axes.axhline(0, color="black", linewidth=0.6)
+    axes.set_xticks(maps if len(maps) <= 20 else maps[:: len(maps) // 10])
+    axes.set_xlabel("map")
+    axes.set_ylabel("amplitude (Å)")
+    axes.legend(frameon=False, ncols=2)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pwem.wizards import EmWizard
 
 from ..convert import ConversionError, describe_numbers, read_modes
-from ..protocols import CflexProtHEMNMA, CflexProtSimulate
+from ..protocols import CflexProtFit, CflexProtHEMNMA, CflexProtSimulate
 
 COLUMNS = (("Mode", 70), ("Collectivity", 110), ("Score", 90), ("Eigenvalue", 110), ("Recommended", 110))
 
@@ -29,7 +29,11 @@ def mode_rows(modes) -> list[tuple[int, tuple[str, ...]]]:
 class CflexModesWizard(EmWizard):
     """Opens the list of modes and writes the chosen ones into the form."""
 
-    _targets = [(CflexProtSimulate, ["modeList"]), (CflexProtHEMNMA, ["modeList"])]
+    _targets = [
+        (CflexProtSimulate, ["modeList"]),
+        (CflexProtHEMNMA, ["modeList"]),
+        (CflexProtFit, ["modeList"]),
+    ]
 
     def show(self, form, *params):
         from pyworkflow.gui import dialog

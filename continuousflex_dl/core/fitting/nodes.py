@@ -26,11 +26,14 @@ class Nodes:
         (n, 3, M) displacement per unit of amplitude of each mode.
     weights
         (n,), mean 1.
+    spread
+        Standard deviation in Å, along an axis, of the atoms about the node that stands for them.
     """
 
     places: Floats
     motions: Floats
     weights: Floats
+    spread: float = 0.0
 
     def __len__(self) -> int:
         return len(self.places)
@@ -52,21 +55,24 @@ def make_nodes(modes: NormalModes, spacing: float) -> Nodes:
     """
     centred = modes.centred
     motions = modes.vectors.transpose(1, 2, 0)
-    extent = _molecular_volume(modes)
+    extent = molecular_volume(modes)
     count = int(np.clip(np.ceil(extent / spacing**3), min(20, len(centred)), len(centred)))
     if count == len(centred):
         return Nodes(centred, motions, modes.weights / modes.weights.mean())
     group = bisect(centred, count)
     weight = sum_groups(modes.weights, group, count)
     share = modes.weights / weight[group]
+    places = sum_groups(share[:, None] * centred, group, count)
+    square = ((centred - places[group]) ** 2).sum(axis=1)
     return Nodes(
-        sum_groups(share[:, None] * centred, group, count),
+        places,
         sum_groups(share[:, None, None] * motions, group, count),
         weight / weight.mean(),
+        float(np.sqrt(modes.weights @ square / modes.weights.sum() / 3)),
     )
 
 
-def _molecular_volume(modes: NormalModes) -> float:
+def molecular_volume(modes: NormalModes) -> float:
     """Volume in Å^3 that the nodes of a reference fill, whatever they stand for: from their distances."""
     from scipy.spatial import cKDTree
 

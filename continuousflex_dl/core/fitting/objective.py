@@ -14,9 +14,9 @@ from .target import Target
 
 Floats = NDArray[np.float64]
 _STEPS = 200
-_GRADIENT = 1e-4  # per Å, at which an optimum is reached
+_GRADIENT = 1e-5  # per Å, at which an optimum is reached
 _SLACK = 0.5  # widths that nodes may move before pairs are looked for again
-MISFIT = 0.1  # share of the map that no model is expected to explain
+MISFIT = 0.01  # share of the map that no model is expected to explain
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +33,15 @@ class Placement:
         (M,) Å.
     correlation
         With the map, -1 to 1.
+    cost
+        What `climb` minimises; the less the better, comparable at one width of the blur.
     """
 
     rotation: Floats
     shift: Floats
     amplitudes: Floats
     correlation: float = 0.0
+    cost: float = np.inf
 
     def of(self, moved: Floats) -> Floats:
         """Places (n, 3) in the map of nodes (n, 3) that are moved along the modes already."""
@@ -91,8 +94,8 @@ def correlation(target: Target, nodes: Nodes, placement: Placement, own: tuple[f
 def climb(target: Target, nodes: Nodes, start: Placement, units: Units, stiffness: Floats | None = None) -> Placement:
     """Find the nearest optimum: of the correlation, held back by the elastic energy of the deformation.
 
-    What is minimised, ``log(1 + MISFIT - correlation^2) / 2 + sum(stiffness * amplitude^2)``, is the posterior of a
-    map with noise of unknown strength and Gaussian amplitudes: the better the map fits, the less the energy counts.
+    What is minimised is `misfit` plus ``sum(stiffness * amplitude^2)``, the posterior of a map that no model explains
+    fully, with Gaussian amplitudes: the better the map fits, the less the energy counts.
 
     Parameters
     ----------
@@ -123,17 +126,35 @@ def climb(target: Target, nodes: Nodes, start: Placement, units: Units, stiffnes
         here = placed(variables)
         value, gradient = correlation(target, nodes, here, power.of(here.amplitudes))
         gradient[:3] = _by_vector(variables[:3] * scale[:3]).T @ gradient[:3]
-        left = 1 + MISFIT - value**2
-        slope = -value / left * gradient[kept] * scale
+        misfit, left = _misfit(target, value)
+        slope = -value * (target.norm / target.signal) ** 2 / left * gradient[kept] * scale
         bent = here.amplitudes[moving] / units.amplitude
         slope[6:] += 2 * held * bent
-        return 0.5 * float(np.log(left)) + float(held @ bent**2), slope
+        return misfit + float(held @ bent**2), slope
 
     found = minimize(
         cost, np.zeros(len(scale)), jac=True, method="BFGS", options={"maxiter": _STEPS, "gtol": _GRADIENT}
     )
     end = placed(found.x)
-    return replace(end, correlation=correlation(target, nodes, end, power.of(end.amplitudes))[0])
+    return replace(end, correlation=correlation(target, nodes, end, power.of(end.amplitudes))[0], cost=float(found.fun))
+
+
+def unexplained(target: Target, value: float) -> float:
+    """Share of the signal in a map that a model of this correlation leaves, and `MISFIT`."""
+    return _misfit(target, value)[1]
+
+
+def _misfit(target: Target, value: float) -> tuple[float, float]:
+    """``log(1 + MISFIT - explained) / 2`` and the argument of that logarithm.
+
+    What is explained is a share of the signal, not of the map: noise, which only a finer blur lets in, has no say in
+    how much the energy counts. Where the noise was overestimated and more than all is explained, it goes on straight.
+    """
+    explained = (value * target.norm / target.signal) ** 2
+    if explained <= 1:
+        left = 1 + MISFIT - explained
+        return 0.5 * float(np.log(left)), left
+    return 0.5 * float(np.log(MISFIT) - (explained - 1) / MISFIT), MISFIT
 
 
 class _Power:

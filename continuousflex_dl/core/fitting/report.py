@@ -11,7 +11,7 @@ from ..conventions import euler_from_matrix
 from ..dynamics.modes import NormalModes
 from ..pseudoatoms.gaussians import render
 from ..pseudoatoms.quality import map_model_correlation
-from ..reconstruction.fsc import MODEL
+from ..reconstruction.fsc import MODEL, ShellCorrelation
 from ..reconstruction.map_files import Map
 from .flexible import Fit, stiffness
 from .ranking import Contributions, contributions
@@ -35,8 +35,8 @@ class FitReport:
         (nz, ny, nx) density of the fitted reference, scaled to the map.
     euler_deg
         rot, tilt, psi of the rotation from the reference's frame to that of the map.
-    resolution, rigid_resolution
-        Å where the Fourier shell correlation of map and model falls to 0.5: fitted, and with the reference at rest.
+    curve, rigid_curve
+        Fourier shell correlation of map and model: fitted, and with the reference at rest.
     """
 
     fit: Fit
@@ -45,8 +45,18 @@ class FitReport:
     coordinates: Floats
     model: NDArray[np.float32]
     euler_deg: Floats
-    resolution: float
-    rigid_resolution: float
+    curve: ShellCorrelation
+    rigid_curve: ShellCorrelation
+
+    @property
+    def resolution(self) -> float:
+        """Å where the correlation of map and fitted model falls to 0.5."""
+        return self.curve.resolution(MODEL)
+
+    @property
+    def rigid_resolution(self) -> float:
+        """The same with the reference at rest."""
+        return self.rigid_curve.resolution(MODEL)
 
 
 def report_on(fit: Fit, source: Map, modes: NormalModes, own_width: float) -> FitReport:
@@ -62,8 +72,8 @@ def report_on(fit: Fit, source: Map, modes: NormalModes, own_width: float) -> Fi
         coordinates=coordinates,
         model=model,
         euler_deg=np.asarray(euler_from_matrix(fit.placement.rotation)),
-        resolution=_resolution(source, model),
-        rigid_resolution=_resolution(source, rigid),
+        curve=_curve(source, model),
+        rigid_curve=_curve(source, rigid),
     )
 
 
@@ -73,6 +83,6 @@ def _density(places: Floats, modes: NormalModes, source: Map, own_width: float) 
     return (model * float((model * source.values).sum() / max(float((model**2).sum()), 1e-30))).astype(np.float32)
 
 
-def _resolution(source: Map, model: NDArray[np.float32]) -> float:
+def _curve(source: Map, model: NDArray[np.float32]) -> ShellCorrelation:
     inside = model > _REGION * model.max()
-    return map_model_correlation(source.values, model, inside, source.pixel_size).resolution(MODEL)
+    return map_model_correlation(source.values, model, inside, source.pixel_size)

@@ -76,9 +76,9 @@ def rigid_search(
 
 
 def distinct(placements: list[Placement], width: float) -> list[Placement]:
-    """Placements without repeats, best correlation first."""
+    """Placements without repeats, the most probable first (a strong deformation can make up for a wrong pose)."""
     kept: list[Placement] = []
-    for placement in sorted(placements, key=lambda one: -one.correlation):
+    for placement in sorted(placements, key=lambda one: one.cost):
         if all(not _same(placement, other, width) for other in kept):
             kept.append(placement)
     return kept

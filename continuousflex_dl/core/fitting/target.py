@@ -13,7 +13,11 @@ from ..pseudoatoms.gaussians import convolve, near_pairs, pair_overlaps
 from ..reconstruction.map_files import Map
 
 Floats = NDArray[np.float64]
-_PAIR_REACH = 5.5  # widths; beyond 5, two Gaussians share less than 0.2 % of what they share at one place
+_PAIR_REACH = 5.0  # widths; beyond it, two Gaussians share less than 0.2 % of what they share at one place
+_MARGIN = 3.0  # widths around the box
+_LEAST_SIGNAL = 0.05  # of the power of a map
+_CLIP, _CLIPPINGS = 2.5, 10  # standard deviations
+_MEDIAN_OF_NORMAL, _MEDIAN_OF_CLIPPED = 0.6745, 0.6646  # of the modulus of a normal variable, whole and below _CLIP
 _SAMPLING = 2.5  # voxels per width that are enough
 
 
@@ -37,6 +41,8 @@ class Target:
         The same as a function of place.
     norm
         Root of the summed squares of the blurred map.
+    signal
+        The same without its noise.
     """
 
     values: NDArray[np.float64]
@@ -46,6 +52,7 @@ class Target:
     overlap_map: NDArray[np.float64]
     field: Field
     norm: float
+    signal: float
 
     @classmethod
     def make(cls, source: Map, width: float, own_width: float) -> Target:
@@ -61,14 +68,19 @@ class Target:
             Width in Å of a point in the map as it is, from its resolution.
         """
         blur = np.sqrt(max(width**2 - own_width**2, 0.0)) / source.pixel_size
-        values = source.values.astype(np.float64)
+        step = max(1, int(width / source.pixel_size / _SAMPLING))  # a blurred map needs fewer voxels
+        # the blur reaches beyond the box, and so do the Gaussians that it is compared with
+        margin = step * int(np.ceil(_MARGIN * width / source.pixel_size / step))
+        values = np.pad(source.values.astype(np.float64), margin)
         if blur > 0:
             values = ndimage.gaussian_filter(values, blur, mode="constant", truncate=4.0)
-        step = max(1, int(width / source.pixel_size / _SAMPLING))  # a blurred map needs fewer voxels
         values = np.ascontiguousarray(values[::step, ::step, ::step])
-        voxel = source.pixel_size * step
+        voxel, inner = source.pixel_size * step, slice(margin // step, -(margin // step))
         overlap, norm = convolve(values, width / voxel), float(np.sqrt((values**2).sum()))
-        return cls(values, voxel, np.array(source.origin), width, overlap, Field.through(overlap), norm)
+        noise = _noise_power(values[inner, inner, inner])
+        signal = float(np.sqrt(max(norm**2 - noise, _LEAST_SIGNAL * norm**2)))
+        origin = np.array(source.origin) - margin * source.pixel_size
+        return cls(values, voxel, origin, width, overlap, Field.through(overlap), norm, signal)
 
     @property
     def sigma(self) -> float:
@@ -88,3 +100,15 @@ class Target:
     def pairs(self, places: Floats) -> NDArray[np.int64]:
         """Pairs of Gaussians that overlap."""
         return near_pairs(places / self.voxel, self.sigma, _PAIR_REACH)
+
+
+def _noise_power(values: Floats) -> float:
+    """Summed square of the noise in a blurred map, were it everywhere as it is beside the molecule.
+
+    The median of the densities, those of the molecule left out: they stand out more and more as others go.
+    """
+    size = np.abs(values).ravel()
+    sigma = float(np.median(size)) / _MEDIAN_OF_NORMAL
+    for _ in range(_CLIPPINGS):
+        sigma = float(np.median(size[size <= _CLIP * sigma])) / _MEDIAN_OF_CLIPPED if sigma > 0 else 0.0
+    return sigma**2 * values.size

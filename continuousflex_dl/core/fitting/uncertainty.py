@@ -10,7 +10,7 @@ from scipy import sparse
 
 from ..pseudoatoms.gaussians import render
 from .nodes import Nodes
-from .objective import MISFIT, Placement
+from .objective import Placement, unexplained
 from .target import Target
 
 Floats = NDArray[np.float64]
@@ -65,7 +65,7 @@ def fit_errors(target: Target, nodes: Nodes, placement: Placement, stiffness: Fl
     along = scale * _along_model(target, nodes, moved, placement, pairs)
     curvature -= np.outer(along, along) / power  # the scale of the densities is free
     held = np.zeros(len(curvature))
-    left = target.norm**2 * (1 + MISFIT - placement.correlation**2)
+    left = target.signal**2 * unexplained(target, placement.correlation)
     held[6:] = 2 * np.where(np.isfinite(stiffness), stiffness, 0.0) * left
     # white noise of this density, blurred, has the variance and the correlation found
     density = variance * (4 * np.pi * blur**2) ** 1.5 if blur > 0 else variance
