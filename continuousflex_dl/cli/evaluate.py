@@ -16,8 +16,8 @@ from ..core.io.atomic import atomic_text
 from ..core.io.modes import read_modes
 from ..core.io.particle_table import ParticleTable
 from ..core.io.particles import read_particles
-from ..core.metrics import ParticleErrors, coordinate_rmsd, particle_errors
-from ..core.space.structures import DisplacedStructures
+from ..core.metrics import ParticleErrors, coordinate_rmsd, particle_errors, recovered_motion
+from ..core.space.structures import DisplacedStructures, SomeAtoms
 from ..options.evaluate import EvaluateOptions
 from .run import Run
 
@@ -34,12 +34,16 @@ def run(options: EvaluateOptions, run: Run) -> None:
             run.add_input(options.modes)
     with run.stage("compare"):
         errors = particle_errors(predicted, truth, modes)
+        recovered = None
         say_what_is_left_out(errors, modes, run)
         if options.coordinates:
-            errors.rmsd.update(_from_files(*options.coordinates, errors, run))
+            rmsd, recovered = _from_files(*options.coordinates, errors, modes, run)
+            errors.rmsd.update(rmsd)
         elif modes is not None:
             errors.rmsd.update(ensemble_rmsd(errors, options.truth, modes, run))
     figures = errors.figures()
+    if recovered is not None:
+        figures["recovered_motion"] = round(recovered, 4)
     table = "\n".join(table_lines(figures))
     run.result(**figures)
     text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -94,13 +98,50 @@ def ensemble_rmsd(errors: ParticleErrors, truth_path: str, modes: NormalModes, r
         return _both_rmsds(structures, _coordinates(beside, file), errors)
 
 
-def _from_files(predicted: str, truth: str, errors: ParticleErrors, run: Run) -> dict[str, np.ndarray]:
+def _from_files(
+    predicted: str, truth: str, errors: ParticleErrors, modes: NormalModes | None, run: Run
+) -> tuple[dict[str, np.ndarray], float | None]:
+    """RMSD of structures, and the share of the true motion that they show."""
     with ExitStack() as stack:
-        datasets = []
-        for path in (predicted, truth):
-            datasets.append(_coordinates(path, stack.enter_context(_open(path))))
-            run.add_input(path)
-        return _both_rmsds(datasets[0], datasets[1], errors)
+        first = stack.enter_context(_open(predicted))
+        found = _coordinates(predicted, first)
+        run.add_input(predicted)
+        atoms = first["atom_index"][()] if "atom_index" in first else None
+        if Path(truth).suffix == ".npz" or Path(truth).is_dir():
+            known: Any = _displaced(truth, errors, atoms)
+        else:
+            second = stack.enter_context(_open(truth))
+            known = _coordinates(truth, second)
+            run.add_input(truth)
+            if atoms is not None and known.shape[1] != found.shape[1]:
+                there = second["atom_index"][()] if "atom_index" in second else np.arange(known.shape[1])
+                known = SomeAtoms(known, _places(atoms, there, predicted, truth))
+        return _both_rmsds(found, known, errors), recovered_motion(found, known, errors.true_rows)
+
+
+def _displaced(path: str, errors: ParticleErrors, atoms: np.ndarray | None) -> DisplacedStructures:
+    """True structures out of true amplitudes, where a modes file stands for them."""
+    modes = read_modes(path)
+    numbers = sorted(errors.true_amplitudes)
+    if not numbers:
+        raise InputError(
+            f"{path}: the truth has no mode amplitudes to displace its reference by; give coordinates (.h5)"
+        )
+    amplitudes = np.zeros((errors.n_truth, len(numbers)))
+    for column, number in enumerate(numbers):
+        amplitudes[errors.true_rows, column] = errors.true_amplitudes[number]
+    return DisplacedStructures(modes.select(numbers), amplitudes, atoms)
+
+
+def _places(atoms: np.ndarray, there: np.ndarray, predicted: str, truth: str) -> np.ndarray:
+    if not np.isin(atoms, there).all():
+        raise InputError(
+            f"{truth}: lacks {int((~np.isin(atoms, there)).sum())} of the {len(atoms)} atoms of {predicted}, "
+            "expected all of them; give structures of the same reference"
+        )
+    order = np.argsort(there)
+    places: np.ndarray = order[np.searchsorted(there[order], atoms)]
+    return places
 
 
 def _both_rmsds(predicted: Any, truth: Any, errors: ParticleErrors) -> dict[str, np.ndarray]:
@@ -174,6 +215,8 @@ def remarks(figures: dict[str, Any]) -> list[str]:
         failed = figures["failures"]
         share = f"{failed['count']} of {figures['n_particles']} ({100 * failed['fraction']:.1f} %)"
         lines.append(f"wrong orientations (rotation off by more than {failed['threshold_deg']:g}°): {share}")
+    if "recovered_motion" in figures:
+        lines.append(f"motion recovered: {figures['recovered_motion']:.3f} of the true amplitude (1 = all of it)")
     if "converged_fraction" in figures:
         lines.append(f"converged: {100 * figures['converged_fraction']:.1f} %")
     if figures.get("flags", {}).get("wrong"):

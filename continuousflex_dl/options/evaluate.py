@@ -12,4 +12,4 @@ class EvaluateOptions(CommonOptions):
     predicted: str = option(help="Particle file with estimated poses and amplitudes.", positional=True, metavar="PREDICTED.star")
     truth: str = option(help="Particle file with the true ones (truth.star of a simulation).", positional=True, metavar="TRUTH.star")
     modes: str | None = option(None, help="Normal modes of the amplitudes, for RMSD in Å.", metavar="MODES.npz")
-    coordinates: tuple[str, str] | None = option(None, help="Predicted and true coordinates (HDF5 with a dataset 'coordinates'), for RMSD between structures.", metavar="PRED.h5 TRUTH.h5")
+    coordinates: tuple[str, str] | None = option(None, help="Predicted and true coordinates (HDF5 with a dataset 'coordinates'), for RMSD between structures; instead of the true ones a modes file, whose reference is displaced by the true amplitudes.", metavar="PRED.h5 TRUTH.h5")

@@ -34,7 +34,7 @@ class SmoothDecoder(nn.Module):
     Parameters
     ----------
     basis
-        (K, N, 3), see `elastic.ElasticBasis`.
+        (K, N, 3), see `elastic.elastic_basis`.
     latent
         Numbers per particle.
     width, depth

@@ -98,25 +98,20 @@ def refine(
     table.set(start)
     every = torch.arange(len(batch), device=batch.data.device)
     free = [*table.parameters()]
-    held = [parameter for parameter in model.parameters() if parameter.requires_grad]
     total = sum(steps for steps, _ in schedule)
     optimizer = torch.optim.Adam(free, lr=_RATE, betas=_BETAS)
     done = 0
-    for parameter in held:
-        parameter.requires_grad_(False)
-    try:
-        for steps, factor in schedule:
-            seen = batch.inner(images.radius_at(factor * model.settings.resolution))
-            for _ in range(steps):
-                for group in optimizer.param_groups:
-                    group["lr"] = _RATE * _rate(done / total)
-                optimizer.zero_grad()
-                model.cost(seen, table.rows(every))["total"].sum().backward()
-                optimizer.step()
-                done += 1
-    finally:
-        for parameter in held:
-            parameter.requires_grad_(True)
+    for steps, factor in schedule:
+        seen = batch.inner(images.radius_at(factor * model.settings.resolution))
+        for _ in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = _RATE * _rate(done / total)
+            cost = model.cost(seen, table.rows(every))["total"].sum()
+            gradients = torch.autograd.grad(cost, free, allow_unused=True)  # the decoder is left alone
+            for parameter, gradient in zip(free, gradients, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+            done += 1
     with torch.no_grad():
         return table.rows(every)
 

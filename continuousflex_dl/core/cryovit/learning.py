@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import ALONE, Place
+from ..errors import InputError
 from .images import ImageBatch, ParticleImages
 from .model import CryoVit
 
@@ -28,6 +29,8 @@ class Unsupervised:
         What is learned from.
     resolution
         Finest, Å.
+    coarse_to_fine
+        Begin at coarser ones (`STAGES`).
     batch_size
         Images per step and process.
     steps
@@ -47,6 +50,7 @@ class Unsupervised:
         images: ParticleImages,
         *,
         resolution: float,
+        coarse_to_fine: bool = True,
         batch_size: int,
         steps: int,
         seed: int,
@@ -57,11 +61,13 @@ class Unsupervised:
     ) -> None:
         self.images, self.resolution, self.steps = images, resolution, steps
         self.description, self.validation_rows = description, validation_rows
+        self.stages = STAGES if coarse_to_fine else STAGES[-1:]
         self.order = BatchOrder(train_rows, batch_size, seed, place)
 
     def batch(self, step: int) -> ImageBatch:
         """Images of a step, at the resolution of its stage."""
-        factor = [factor for start, factor in STAGES if step >= start * self.steps][-1]
+        reached = [factor for start, factor in self.stages if step >= start * self.steps]
+        factor = reached[-1] if reached else self.stages[0][1]
         return self.images.batch(self.order.rows(step)).inner(self.images.radius_at(factor * self.resolution))
 
     def loss(self, model: nn.Module, batch: ImageBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -119,9 +125,35 @@ class BatchOrder:
         return np.array_split(share, self._place.size)[self._place.rank]
 
 
-def validation_subset(count: int, most: int = VALIDATION_IMAGES) -> np.ndarray:
-    """At most so many of the particles, spread evenly."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+def division(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Particles to train on, and particles to be judged by.
+
+    Parameters
+    ----------
+    count
+        Particles.
+    share
+        Of them that are held out; 0 trains on all, and judges by some of these (each has a latent of its own, so that
+        none can be held out).
+    seed
+        Of the choice.
+
+    Raises
+    ------
+    InputError
+        If one of the two would be empty.
+    """
+    if not share:
+        judged = np.linspace(0, count - 1, min(count, VALIDATION_IMAGES)).round().astype(int)
+        return np.arange(count), np.unique(judged)
+    held = round(share * count)
+    if not 0 < held < count:
+        raise InputError(
+            f"--validation {share:g}: of {count} particles {held} would be held out and {count - held} trained on, "
+            "expected at least one of each; give more particles or another share"
+        )
+    order = np.random.default_rng([seed, 7]).permutation(count)
+    return np.sort(order[held:]), np.sort(order[:held])[:VALIDATION_IMAGES]
 
 
 def portions(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:

@@ -29,17 +29,32 @@ class CryoVit(nn.Module):
         Of the images, px.
     particles
         Number of particles that get a latent of their own, where there is no encoder.
+    basis
+        (K, N, 3) elastic motions, where they are known already.
+    labels
+        (particles, N, 3) known displacements of the nodes, Å, that the structures are drawn to.
     """
 
     latents: LatentTable | Encoder
     decoder: Decoder
+    labels: Tensor | None
 
-    def __init__(self, reference: FlexibleReference, settings: CryoVitSettings, box: int, particles: int) -> None:
+    def __init__(
+        self,
+        reference: FlexibleReference,
+        settings: CryoVitSettings,
+        box: int,
+        particles: int,
+        *,
+        basis: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.settings, self.box = settings, box
         self.projector = Projector(reference, box, fit_mass=reference.following is None)
         self.terms = StructureTerms(reference.nodes, reference.chain, settings.bond_std, settings.clash_std)
-        self.decoder = _decoder(reference, settings)
+        self.decoder = _decoder(reference, settings, basis)
+        self.register_buffer("labels", labels, persistent=False)
         if settings.encoder == "vit":
             self.latents = Encoder(box, settings.latent, settings.vit, informed=settings.informed)
         else:
@@ -80,6 +95,7 @@ class CryoVit(nn.Module):
         else:
             latent, turn = Latents(latents.mean, latents.turn, latents.shift).sample()
         displacement, motion = self.decoder(latent)
+        labels = None if self.labels is None or not self.training else self.labels[batch.index]
         model = self.image(batch, displacement, *self.posed(batch, latents, turn))
         if settings.likelihood == "mse":
             image = mean_square(model, batch.data, torch.exp(self.log_scale))
@@ -94,13 +110,17 @@ class CryoVit(nn.Module):
                 # entropy of the noise on the rotation, against the same prior
                 std = torch.exp(latents.turn_log_std) / torch.pi * 180 / settings.angle_std
                 parts["pose"] = parts["pose"] + divergence(torch.zeros_like(std), torch.log(std))
+        if labels is not None:
+            parts["label"] = 0.5 * ((displacement - labels) ** 2).sum((-2, -1)) / settings.label_std**2
         if settings.centre_weight:
             parts["centre"] = settings.centre_weight * displacement.mean(1).abs().sum(-1)
         return {**parts, "total": torch.stack(list(parts.values())).sum(0)}
 
     def forward(self, batch: ImageBatch) -> dict[str, Tensor]:
         """Costs (b,) of the images of a batch, see `cost`."""
-        return self.cost(batch, self.encode(batch))
+        latents = self.encode(batch)
+        with torch.autocast(batch.data.device.type, enabled=False):  # phases and coordinates need all their digits
+            return self.cost(batch, latents)
 
 
 def _latent_cost(latents: Latents, *, sampled: bool) -> Tensor:
@@ -109,10 +129,11 @@ def _latent_cost(latents: Latents, *, sampled: bool) -> Tensor:
     return 0.5 * (latents.mean**2).sum(-1)
 
 
-def _decoder(reference: FlexibleReference, settings: CryoVitSettings) -> Decoder:
+def _decoder(reference: FlexibleReference, settings: CryoVitSettings, basis: Tensor | None) -> Decoder:
     if settings.decoder == "free":
         nodes = torch.as_tensor(reference.nodes, dtype=torch.float32)
         return FreeDecoder(nodes, settings.latent, settings.width, settings.depth, settings.keep_rigid)
-    basis = torch.as_tensor(elastic_basis(reference.nodes, settings.spread).vectors)
+    if basis is None:
+        basis = torch.as_tensor(elastic_basis(reference.nodes, settings.spread))
     kind = SmoothDecoder if settings.decoder == "smooth" else ModesDecoder
     return kind(basis, settings.latent, settings.width, settings.depth)

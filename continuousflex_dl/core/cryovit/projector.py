@@ -33,6 +33,8 @@ class Projector(nn.Module):
     atoms: Tensor
     weights: Tensor
     following: Tensor
+    node_rows: Tensor
+    centre: Tensor
 
     def __init__(self, reference: FlexibleReference, box: int, *, fit_mass: bool) -> None:
         super().__init__()
@@ -41,6 +43,8 @@ class Projector(nn.Module):
         self.register_buffer("weights", torch.as_tensor(reference.weights, dtype=torch.float32))
         following = torch.zeros(0) if reference.following is None else torch.as_tensor(reference.following)
         self.register_buffer("following", following)
+        self.register_buffer("node_rows", torch.as_tensor(reference.node_rows))
+        self.register_buffer("centre", torch.as_tensor(reference.centre, dtype=torch.float64))
         self.log_sigma = nn.Parameter(torch.tensor(math.log(reference.sigma)))
         # in tens of Å and of logarithms, so that one learning rate suits all
         self.offset = nn.Parameter(torch.zeros(len(reference.atoms), 3), requires_grad=fit_mass)

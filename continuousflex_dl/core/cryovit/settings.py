@@ -31,7 +31,9 @@ class CryoVitSettings:
         The encoder is shown the CTF-corrected, centred image, the projection of the reference in the given pose and
         that pose; otherwise the image alone.
     resolution
-        Finest detail compared, Å. Training begins at coarser ones.
+        Finest detail compared, Å.
+    coarse_to_fine
+        Training begins at coarser ones.
     refine_poses
         Refine the given poses together with the structures.
     angle_std, shift_std
@@ -46,6 +48,8 @@ class CryoVitSettings:
         Expected RMSD along the softest motion, Å.
     bond_std, clash_std
         See `structure_terms.StructureTerms`; 0 for no such cost.
+    label_std
+        By how much structures may differ from known ones, Å along each axis.
     centre_weight
         Of the distance between the centres of mass of structure and reference (thesis, Eq. 27); 0 for none.
     keep_rigid
@@ -60,6 +64,7 @@ class CryoVitSettings:
     vit: VitShape = field(default_factory=VitShape)
     informed: bool = True
     resolution: float = 5.0
+    coarse_to_fine: bool = True
     refine_poses: bool = True
     angle_std: float = 5.0
     shift_std: float = 3.0
@@ -69,6 +74,7 @@ class CryoVitSettings:
     spread: float = 4.0
     bond_std: float = 1.0
     clash_std: float = 0.5
+    label_std: float = 1.0
     centre_weight: float = 0.0
     keep_rigid: bool = False
 

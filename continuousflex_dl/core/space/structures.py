@@ -37,3 +37,32 @@ class DisplacedStructures:
 
     def __getitem__(self, rows: Any) -> NDArray[np.float64]:
         return self._modes.displace(self._amplitudes[rows])[..., self._atoms, :]
+
+
+class SomeAtoms:
+    """Some atoms (n, k, 3) of structures (n, N, 3), read when they are asked for.
+
+    Parameters
+    ----------
+    structures
+        Array or HDF5 dataset.
+    atoms
+        (k,) 0-based.
+    """
+
+    ndim = 3
+
+    def __init__(self, structures: Any, atoms: ArrayLike) -> None:
+        self._structures, self._atoms = structures, np.asarray(atoms, dtype=np.int64)
+        self.shape = (len(structures), len(self._atoms), 3)
+
+    @property
+    def file(self) -> Any:
+        """The HDF5 file of the structures, for messages."""
+        return self._structures.file
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> NDArray[np.float64]:
+        return np.asarray(self._structures[rows], dtype=np.float64)[..., self._atoms, :]

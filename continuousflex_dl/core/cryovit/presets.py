@@ -1,0 +1,57 @@
+"""Presets: settings of the method and of its training that go together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..nets.vit import VitShape
+from .settings import CryoVitSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Settings and how they are trained.
+
+    Attributes
+    ----------
+    settings
+        Of the method.
+    epochs
+        How often every image is seen.
+    learning_rate
+        At its highest.
+    ride
+        Atoms follow the nodes where the reference has them; otherwise one blob per residue.
+    """
+
+    settings: CryoVitSettings
+    epochs: int
+    learning_rate: float
+    ride: bool
+
+
+# Where the thesis (ch. 5) leaves a choice open, docs/cryovit.md says what was tried: width of the transformer, learning
+# rate, beta. Its centre-of-mass weight of 1e-3 multiplies a mean over pixels; ours are sums in nats, 2,048 times that.
+PRESETS = {
+    "default": Preset(settings=CryoVitSettings(), epochs=30, learning_rate=3e-3, ride=True),
+    "thesis": Preset(
+        settings=CryoVitSettings(
+            latent=32,
+            encoder="vit",
+            decoder="free",
+            width=256,
+            depth=6,
+            vit=VitShape(patch=16, width=256, depth=6, heads=16, mlp=1024),
+            informed=False,
+            coarse_to_fine=False,
+            sampled=True,
+            likelihood="mse",
+            beta=0.1,
+            centre_weight=2.0,
+            keep_rigid=True,
+        ),
+        epochs=60,
+        learning_rate=3e-4,
+        ride=False,
+    ),
+}
