@@ -275,6 +275,10 @@ class Hemnma:
         images = without_plane(images, 0.45 * self.stack.box)
         return -images if self.invert_contrast else images
 
+    def aligner(self, group: int) -> Aligner:
+        """What aligns the particles of one group of equal pixel size."""
+        return self._aligners[group]
+
     def observe(self, indices: np.ndarray, group: int) -> Observation:
         """Whitened images of particles of one group of equal pixel size, ready for comparison."""
         if self.calibration is None:

@@ -102,6 +102,7 @@ def train(
     resume: bool = False,
     progress: Progress = silent,
     stop: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """Train a network; the best one is written to `folder` (`core.training.checkpoint`), and the loss curves.
 
@@ -128,6 +129,8 @@ def train(
         Told of the steps.
     stop
         Asked after every step; where it says so, the state is saved and training ends as ``interrupted``.
+    clock
+        Seconds that `max_minutes` counts: those on the wall, or of the processor for comparisons.
 
     Raises
     ------
@@ -145,7 +148,7 @@ def train(
         if settings.average:
             average.n_averaged.fill_(at.step)
     shared = shared_by(model, device, place)
-    begin, saved = time.monotonic() - 60 * at.minutes, time.monotonic()
+    begin, saved = clock() - 60 * at.minutes, time.monotonic()
     reason = _over(at, settings)
     while not reason:
         for group in optimizer.param_groups:
@@ -162,7 +165,7 @@ def train(
         optimizer.step()
         if settings.average:
             average.update_parameters(model)
-        minutes = (time.monotonic() - begin) / 60
+        minutes = (clock() - begin) / 60
         sums = {name: at.sums.get(name, 0.0) + value for name, value in figures.items()}
         at = replace(at, step=at.step + 1, minutes=minutes, sums={**sums, "steps": at.sums.get("steps", 0.0) + 1})
         progress(at.step, settings.steps)

@@ -1,0 +1,1 @@
+"""DeepHEMNMA: a network that reads pose, shift and normal-mode amplitudes off a particle image."""
