@@ -42,6 +42,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("hemnma", "hemnma", "HemnmaOptions", "Elastic 3D-to-2D alignment of a reference to every particle image."),
     Command("cryovit train", "cryovit", "CryovitTrainOptions", "Learn from particle images how a structure moves, one structure per image."),
     Command("cryovit infer", "cryovit", "CryovitInferOptions", "Structures and refined poses of particles by a trained Cryo-ViT."),
+    Command("deephemnma train", "deephemnma", "DeephemnmaTrainOptions", "Train a network that reads amplitudes and poses off particle images."),
+    Command("deephemnma infer", "deephemnma", "DeephemnmaInferOptions", "Amplitudes and poses of particles by a trained network."),
     Command("space", "space", "SpaceOptions", "Conformational space of a particle set, with an HTML report."),
     Command("group", "group", "GroupOptions", "Groups of particles: subsets, centroid structures and maps."),
     Command("reconstruct", "reconstruct", "ReconstructOptions", "Map from particle images whose poses are known."),
