@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..core.errors import InputError
 from ..core.io.particle_table import ParticleTable
-from ..core.io.particles import read_particles
 from ..core.space.result import Space
+from .particle_file import ParticleFile, open_particles
 
 SPACE_COLUMN = "cflexSpace"
 _TEXT = ("rlnImageName", "rlnMicrographName", "rlnOpticsGroupName")
@@ -33,8 +33,8 @@ class ParticleColumns(Mapping[str, NDArray[np.float64]]):
     space
         The space, whose columns need no file.
     file
-        The particle file; its columns are read when one of them is first asked for, which takes ten seconds for a
-        million particles (`read_ahead` does it beforehand).
+        The particle file; it is read when one of its columns is first asked for, which takes ten seconds for a
+        million particles. The page asks when it has drawn the first picture.
     """
 
     def __init__(self, space: Space, file: Path | None) -> None:
@@ -51,42 +51,31 @@ class ParticleColumns(Mapping[str, NDArray[np.float64]]):
         self.file = file if file is not None and file.is_file() else None
         labels = _labels(self.file) if self.file is not None else []
         self._names = [*self._values, *(name for name in labels if name not in self._values and name not in _TEXT)]
-        self._lock = threading.RLock()
-        self._table: ParticleTable | None = None
+        self._lock = threading.Lock()
+        self._particles: ParticleFile | None = None
 
     @property
-    def table(self) -> ParticleTable:
-        """The particle file.
+    def _opened(self) -> ParticleFile:
+        with self._lock:
+            if self._particles is None:
+                if self.file is None:
+                    raise InputError("there is no particle file beside the space; make it again with cflex space")
+                self._particles = open_particles(self.file, self._count)
+            return self._particles
+
+    def ready(self, name: str | None = None) -> bool:
+        """Whether a column (or the particle file) can be had at once; if not, its reading has begun."""
+        return (name is not None and name in self._values) or self.file is None or self._opened.ready
+
+    def take(self, rows: NDArray[np.int64]) -> ParticleTable:
+        """Some particles with all their columns.
 
         Raises
         ------
         InputError
-            If there is none, or it is not that of the space.
+            If there is no particle file, or it is not that of the space.
         """
-        with self._lock:
-            if self._table is None:
-                if self.file is None:
-                    raise InputError("there is no particle file beside the space; make it again with cflex space")
-                table = read_particles(self.file, check_images=False)
-                if len(table) != self._count:
-                    raise InputError(
-                        f"{self.file}: found {len(table)} particles, expected {self._count} as in the space; make "
-                        "the space again"
-                    )
-                self._table = table
-            return self._table
-
-    def read_ahead(self) -> None:
-        """Begin to read the particle file in a thread of its own; errors are said when a column is asked for."""
-
-        def read() -> None:
-            try:
-                _ = self.table
-            except InputError:
-                return
-
-        if self.file is not None:
-            threading.Thread(target=read, daemon=True).start()
+        return self._opened.take(rows)
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         found = self._values.get(name)
@@ -94,11 +83,10 @@ class ParticleColumns(Mapping[str, NDArray[np.float64]]):
             return found
         if name not in self._names:
             raise KeyError(name)
-        with self._lock:
-            values = self.table.numbers(name)
-            if values is None:
-                raise KeyError(name)
-            self._values[name] = values
+        values = self._opened.numbers(name)
+        if values is None:
+            raise KeyError(name)
+        self._values[name] = values
         return values
 
     def __iter__(self) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,16 +31,6 @@ class ParticlePictures:
         self._data = data
         self._lock = threading.Lock()  # torch and the open stacks are used by one request at a time
 
-    @cached_property
-    def _stack(self) -> ImageStack:
-        from ..core.io.image_files import locate_images
-        from ..core.io.particle_table import ParticleTable
-        from ..core.particles.stack import ImageStack
-
-        table = self._data.columns.table
-        located = locate_images(table.particles, table.source.parent, None, must_exist=True)
-        return ImageStack(ParticleTable(table.source, table.particles, table.optics, located))
-
     def image(self, row: int) -> bytes:
         """The particle itself, binned to about 96 px.
 
@@ -52,7 +41,7 @@ class ParticlePictures:
         """
         self._check(row)
         with self._lock:
-            return _png(_binned(self._stack.read([row])[0]))
+            return _png(_binned(self._stack(row).read([0])[0]))
 
     def projection(self, row: int) -> bytes:
         """What the model looks like with the particle's amplitudes, pose and CTF, without noise.
@@ -66,11 +55,21 @@ class ParticlePictures:
         with self._lock:
             return _png(_binned(self._projected(row)))
 
+    def _stack(self, row: int) -> ImageStack:
+        from ..core.io.image_files import locate_images
+        from ..core.io.particle_table import ParticleTable
+        from ..core.particles.stack import ImageStack
+
+        table = self._data.columns.take(np.array([row]))
+        located = locate_images(table.particles, table.source.parent, None, must_exist=True)
+        return ImageStack(ParticleTable(table.source, table.particles, table.optics, located))
+
     def _projected(self, row: int) -> NDArray[np.float32]:
         from ..core.simulation.particles import Microscope, simulate_block
 
         decoder = self._data.need_decoder
-        table = self._stack.table.take(np.array([row]))
+        stack = self._stack(row)
+        table = stack.table
         if table.euler_deg is None:
             raise InputError(f"{table.source}: has no orientations, so that the model cannot be projected")
         coordinates = decoder.mean_of(np.array([row]))
@@ -79,7 +78,7 @@ class ParticlePictures:
             coordinates = decoder.of_features(np.array([amplitudes]))[0]
         shift = np.zeros((1, 2)) if table.shift_angst is None else table.shift_angst
         microscope = Microscope(
-            box=self._stack.box,
+            box=stack.box,
             pixel_size=float(table.pixel_size[0]),
             sigma=decoder.sigma,
             snr=None,

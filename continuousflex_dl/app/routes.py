@@ -108,14 +108,20 @@ def select(number: int) -> Response:
 
 @routes.post("/<int:number>/histogram")
 def histograms(number: int) -> dict[str, Any]:
-    """Histograms of columns, of all particles and of the selected ones."""
+    """Histograms of columns, of all particles and of the selected ones.
+
+    What the particle file holds is not waited for: browsers keep few connections, and an outline must not queue.
+    """
     data, wanted = state().dataset(number), asked()
     recipe = Recipe.from_dict(wanted.get("recipe") or {"steps": []})
     chosen = None
     if recipe.steps:
         chosen = data.selected(recipe, unconverged=bool(wanted.get("unconverged")))
-    found = {}
+    found: dict[str, Any] = {}
     for name in list(wanted.get("columns") or [])[:8]:
+        if not data.columns.ready(str(name)):
+            found[name] = {"waiting": True}
+            continue
         found[name] = histogram(_column(data, str(name)), chosen, whole=data.columns.is_whole(str(name)))
     return found
 
@@ -162,8 +168,9 @@ def sample(number: int) -> dict[str, Any]:
         order = order[data.selected(recipe, unconverged=bool(wanted.get("unconverged")))[order]]
     first, count = int(wanted.get("first") or 0), min(int(wanted.get("count") or 12), _MOST_SHOWN)
     rows = order[first : first + count].tolist()
-    score = _column(data, "cflexScore")[rows].tolist() if "cflexScore" in data.columns else None
-    return {"rows": rows, "score": score, "of": len(order)}
+    ready = data.columns.ready()
+    score = _column(data, "cflexScore")[rows].tolist() if ready and "cflexScore" in data.columns else None
+    return {"rows": rows, "score": score, "of": len(order), "waiting": not ready}
 
 
 @routes.get("/<int:number>/<any(image, projection):what>/<int:row>.png")

@@ -163,9 +163,6 @@ class Server:
 
     def serve(self) -> None:
         """Serve until `close` is called or an exception comes (Ctrl-C)."""
-        for data in self.state.datasets:
-            if data.kind == "space":
-                data.columns.read_ahead()
         try:
             self._server.serve_forever(poll_interval=0.2)
         finally:

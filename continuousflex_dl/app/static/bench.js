@@ -80,7 +80,7 @@ export class Bench {
     this.element.replaceChildren(
       h('div', { class: 'tools' }, this.app.datasets.length > 1 ? choose : null, xl, yl, zl, cl, this.modes.element, this.hows.element,
         this.flexible ? h('label', { title: 'The structure follows the cursor (F)' }, this.follow, ' follow cursor') : null),
-      h('div', { class: 'card' }, plotPlace, this.note), molCard);
+      h('div', { class: 'card' }, h('div', { class: 'holder' }, plotPlace), this.note), molCard);
   }
 
   switches(entries, chosen, set, label) {

@@ -1,7 +1,7 @@
 // The scatter plot: counts of all particles as a picture, a sample of them as WebGL points, drawing of outlines and paths.
 
 import { postArrays } from './api.js';
-import { GROUPS, INK, SELECTED, guarded, later, latest, whole } from './tools.js';
+import { GROUPS, INK, SELECTED, guarded, h, later, latest, whole } from './tools.js';
 
 const MODES = { lasso: 'drawclosedpath', box: 'drawrect', path: 'drawopenpath', move: 'pan' };
 const CONFIG = {
@@ -24,6 +24,8 @@ export class Plot {
     this.refetch = later(guarded(() => this.load()), 180);
     this.follow = latest((event) => this.onMove(event));
     place.addEventListener('mousemove', (event) => { if (this.following) this.follow(event); });
+    // marks are drawn over the plot: drawing the points again for each of them is slow without a graphics card
+    this.overlay = h('canvas', { class: 'overlay', 'aria-hidden': 'true' });
     new ResizeObserver(() => { if (this.gd) window.Plotly.Plots.resize(this.place); }).observe(place);
   }
 
@@ -52,8 +54,9 @@ export class Plot {
     this.place.dataset.loads = Number(this.place.dataset.loads || 0) + 1;
   }
 
-  async setSelection(points) { this.selection = points; await this.draw(); }
-  async setMarks(marks) { Object.assign(this.marks, marks); await this.draw(); }
+  async setSelection(points) { this.selection = points; await this.mark(); }
+  async setMarks(marks) { Object.assign(this.marks, marks); await this.mark(); }
+  async mark() { if (this.flat) this.paint(); else await this.draw(); }
   async setMode(mode) { this.mode = mode; if (this.gd && this.flat) await window.Plotly.relayout(this.place, { dragmode: MODES[mode] }); }
   async setPalette(palette) { this.palette = palette; if (this.scene) await this.draw(); }
 
@@ -68,16 +71,71 @@ export class Plot {
     if (!this.heard) {
       this.heard = true;
       this.gd.on('plotly_relayout', guarded((event) => this.onRelayout(event)));
+      for (const event of ['plotly_afterplot', 'plotly_relayouting']) this.gd.on(event, () => this.paint());
+      this.place.parentElement.append(this.overlay);
     }
+    this.paint();
   }
 
-  traces() {
+  // Selection, outline, path and place, over a flat plot.
+  paint() {
+    const { overlay, place, marks } = this;
+    const pixels = window.devicePixelRatio || 1;
+    const { clientWidth: width, clientHeight: height } = place;
+    if (overlay.width !== width * pixels || overlay.height !== height * pixels) Object.assign(overlay, { width: width * pixels, height: height * pixels });
+    const ink = overlay.getContext('2d');
+    ink.setTransform(pixels, 0, 0, pixels, 0, 0);
+    ink.clearRect(0, 0, width, height);
+    if (!this.flat || !this.gd?._fullLayout?.xaxis) return;
+    const { xaxis, yaxis } = this.gd._fullLayout;
+    const at = ([x, y]) => [xaxis._offset + xaxis.d2p(x), yaxis._offset + yaxis.d2p(y)];
+    ink.save();
+    ink.beginPath();
+    ink.rect(xaxis._offset, yaxis._offset, xaxis._length, yaxis._length);
+    ink.clip();
+    if (this.selection) {
+      ink.fillStyle = SELECTED;
+      const size = this.scene.x.length > 3000 ? 2 : 5;
+      const [sx, sy] = this.selection;
+      for (let k = 0; k < sx.length; k++) {
+        const [px, py] = at([sx[k], sy[k]]);
+        ink.beginPath();
+        ink.arc(px, py, size / 2 + 0.5, 0, 7);
+        ink.fill();
+      }
+    }
+    const line = (points, color, width, close) => {
+      ink.beginPath();
+      points.forEach((point, k) => ink[k ? 'lineTo' : 'moveTo'](...at(point)));
+      if (close) ink.closePath();
+      Object.assign(ink, { strokeStyle: color, lineWidth: width, lineJoin: 'round' });
+      ink.stroke();
+    };
+    if (marks.outline) line(marks.outline, SELECTED, 2, true);
+    if (marks.path) { line(marks.path, '#fff', 4.5, false); line(marks.path, INK, 2, false); }
+    for (const [k, basin] of (marks.basins || []).entries()) {
+      const [px, py] = at(basin);
+      Object.assign(ink, { font: '600 13px system-ui, sans-serif', strokeStyle: '#fff', lineWidth: 3, fillStyle: INK, textAlign: 'center' });
+      ink.strokeText(`▾${k + 1}`, px, py);
+      ink.fillText(`▾${k + 1}`, px, py);
+    }
+    if (marks.at) {
+      ink.beginPath();
+      ink.arc(...at(marks.at), 6, 0, 7);
+      Object.assign(ink, { fillStyle: '#fff', strokeStyle: INK, lineWidth: 3 });
+      ink.fill();
+      ink.stroke();
+    }
+    ink.restore();
+  }
+
+  traces({ whole: everything = false } = {}) {
     const { head, counts, x, y, z, color, rows } = this.scene;
     const { color: by } = this.axes;
     const many = x.length < head.inside;
     const scale = this.palette || 'Viridis';
     const traces = [];
-    if (this.flat && many) traces.push(this.picture(head, counts, by ? 'Greys' : scale));
+    if (this.flat && many) traces.push(this.cells(head, counts, by ? 'Greys' : scale));
     const size = Math.max(1.8, Math.min(6, 60 / Math.sqrt(x.length) + 1.6));
     let marker;
     if (by?.whole) {
@@ -91,6 +149,7 @@ export class Plot {
     marker.size = z ? Math.max(1.5, size * 0.6) : size;
     marker.opacity = many && !by ? 0.55 : 0.85;
     traces.push(z ? { ...shared, type: 'scatter3d', z, marker } : { ...shared, type: 'scattergl', marker });
+    if (this.flat && !everything) return traces;
     if (this.selection) {
       const [sx, sy, sz] = this.selection;
       const look = { mode: 'markers', hoverinfo: 'skip', name: 'selected', x: sx, y: sy };
@@ -117,7 +176,7 @@ export class Plot {
     return found;
   }
 
-  picture(head, counts, colorscale) {
+  cells(head, counts, colorscale) {
     const [nx, ny] = head.bins;
     const [x0, x1, y0, y1] = head.window;
     const z = [];
@@ -202,7 +261,13 @@ export class Plot {
     await this.told.moved({ [this.axes.x.name]: xaxis.p2d(px), [this.axes.y.name]: yaxis.p2d(py) });
   }
 
-  svg(format = 'svg') { return window.Plotly.toImage(this.place, { format, width: 900, height: 700, scale: format === 'png' ? 2 : 1 }); }
+  // A picture with all marks, as a data address.
+  picture(format) {
+    const layout = this.layout();
+    for (const axis of ['xaxis', 'yaxis']) if (this.flat) layout[axis].range = [...this.gd.layout[axis].range];
+    const figure = { data: this.traces({ whole: true }), layout };
+    return window.Plotly.toImage(figure, { format, width: 900, height: 700, scale: format === 'png' ? 2 : 1 });
+  }
 }
 
 function pairs(path) {

@@ -14,6 +14,7 @@ export class Side {
     this.first = 0;
     this.build(place);
     this.refresh = later(guarded(() => this.update()), 30);
+    this.again = later(() => this.refresh(), 2000);
     this.watch();
   }
 
@@ -133,6 +134,8 @@ export class Side {
     for (const [k, name] of names.entries()) {
       let place = this.histograms.children[k];
       if (!place) { place = h('div', { class: 'hist' }); this.histograms.append(place); }
+      if (found[name].waiting) { place.textContent = `${name}: the particle file is being read …`; this.again(); continue; }
+      if (!place.classList.contains('js-plotly-plot')) place.textContent = '';
       const { edges, all, chosen } = found[name];
       const x = all.map((_, i) => (edges[i] + edges[i + 1]) / 2);
       const column = bench.columnOf(name);
@@ -157,7 +160,8 @@ export class Side {
   async drawGallery() {
     const { bench } = this;
     if (!bench.data.has_particles) { this.gallery.textContent = 'There is no particle file beside this space.'; return; }
-    const { rows, score, of } = await post(`${bench.number}/sample`, { recipe: bench.recipe, first: this.first, count: SHOWN, unconverged: this.app.unconverged });
+    const { rows, score, of, waiting } = await post(`${bench.number}/sample`, { recipe: bench.recipe, first: this.first, count: SHOWN, unconverged: this.app.unconverged });
+    if (waiting) { this.gallery.textContent = 'The particle file is being read …'; this.again(); return undefined; }
     if (this.first && !rows.length) { this.first = 0; return this.drawGallery(); }
     this.page.textContent = of ? `${whole(this.first + 1)}–${whole(this.first + rows.length)} of ${whole(of)}` : 'none';
     const picture = (what, row) => h('img', { src: `api/${bench.number}/${what}/${row}.png`, loading: 'lazy', alt: what === 'image' ? `particle ${row + 1}` : `model of particle ${row + 1}`, onerror: (event) => { event.target.style.visibility = 'hidden'; } });
@@ -177,7 +181,7 @@ export class Side {
 
   async figure(format) {
     const { bench } = this;
-    const link = h('a', { href: await bench.plot.svg(format), download: `${bench.data.name.replace(/\W+/g, '_')}.${format}` });
+    const link = h('a', { href: await bench.plot.picture(format), download: `${bench.data.name.replace(/\W+/g, '_')}.${format}` });
     link.click();
     this.command.textContent = `cflex space ${bench.data.path} -o report    # its report.html holds the same plots`;
   }
