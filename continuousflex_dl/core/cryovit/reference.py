@@ -112,7 +112,7 @@ def follow_neighbours(nodes: np.ndarray, atoms: np.ndarray) -> np.ndarray:
     conditions = np.concatenate([np.ones((len(atoms), 1, count)), offset.transpose(0, 2, 1)], axis=1)  # (A, 4, k)
     metric = conditions * trust[:, None]
     gram = metric @ conditions.transpose(0, 2, 1)
-    gram += 1e-6 * np.trace(gram, axis1=1, axis2=2)[:, None, None] * np.eye(4)
+    gram += 1e-9 * np.trace(gram, axis1=1, axis2=2)[:, None, None] * np.eye(4)
     wanted = np.broadcast_to(np.eye(4)[:, :1], (len(atoms), 4, 1))
     weights = (metric.transpose(0, 2, 1) @ np.linalg.solve(gram, wanted))[..., 0]
     weights /= weights.sum(axis=1, keepdims=True)

@@ -14,6 +14,7 @@ SKIN_ANGST = 2.0  # pairs that are farther apart than a clash by more than this 
 LISTED = 4  # structures of a batch that the list of neighbours is made from
 BACKBONE_ANGST = 3.8  # distance of neighbouring Cα
 TOLERANCE_ANGST = 0.4
+SLACK_ANGST = 0.3  # by which a distance along the chain may differ from that in the reference at no cost
 
 
 class StructureTerms(nn.Module):
@@ -26,7 +27,7 @@ class StructureTerms(nn.Module):
     chain
         (M, 2) neighbours along chains; their distances in the reference are the ones wanted.
     bond_std
-        Standard deviation allowed to a distance along the chain, Å; 0 for no such cost.
+        Standard deviation allowed to a distance along the chain beyond `SLACK_ANGST`, Å; 0 for no such cost.
     clash_std
         By how much less than the clash distance (or that of the reference, where it is smaller) a pair may come, Å; 0
         for no such cost.
@@ -55,8 +56,8 @@ class StructureTerms(nn.Module):
         none = places.new_zeros(len(places))
         bonds, clashes = none, none
         if self.bond_std and len(self.chain):
-            off = _distance(places, self.chain) - self.bond_length
-            bonds = 0.5 * ((off / self.bond_std) ** 2).sum(-1)
+            off = (_distance(places, self.chain) - self.bond_length).abs() - SLACK_ANGST
+            bonds = 0.5 * ((off.clamp(min=0) / self.bond_std) ** 2).sum(-1)
         if self.clash_std and len(pairs := self._neighbours(places.detach())):
             least = _distance(self.nodes[None], pairs).clamp(max=CLASH_ANGST)
             short = (least - _distance(places, pairs)).clamp(min=0)

@@ -1,0 +1,86 @@
+"""Images ready for comparison, and who is in which batch."""
+
+import numpy as np
+import pytest
+import torch
+
+from continuousflex_dl.core.cryovit.images import ParticleImages
+from continuousflex_dl.core.cryovit.learning import BatchOrder, division
+from continuousflex_dl.core.cryovit.losses import misfit
+from continuousflex_dl.core.cryovit.model import CryoVit
+from continuousflex_dl.core.cryovit.settings import CryoVitSettings
+from continuousflex_dl.core.cryovit.views import filtered_images, half_plane
+from continuousflex_dl.core.distributed import Place
+from continuousflex_dl.core.errors import InputError
+
+
+def test_a_coarse_batch_is_that_of_coarse_images(images, particles, reference):
+    coarse = ParticleImages(particles.table, particles.stack, resolution=12.0, particle_radius=reference.radius)
+    rows = np.arange(4)
+    inner, direct = images.batch(rows).inner(coarse.radius), coarse.batch(rows)
+    assert coarse.radius < images.radius
+    for name in ("data", "transfer"):
+        assert torch.allclose(getattr(inner, name), getattr(direct, name), atol=1e-5)
+    inside = direct.transfer[0] != 0
+    assert torch.allclose(inner.square_frequency[0][inside], direct.square_frequency[0][inside])
+
+
+def test_the_true_pose_explains_the_images_and_others_do_not(images, reference):
+    model = CryoVit(reference, CryoVitSettings(), images.stack.box, len(images)).eval()
+    batch = images.batch(np.arange(6))
+    still = torch.zeros(6, 214, 3)
+    true = misfit(model.image(batch, still, batch.rotation, batch.shift_px), batch.data)
+    other = misfit(model.image(batch, still, batch.rotation.roll(1, 0), batch.shift_px), batch.data)
+    moved = misfit(model.image(batch, still, batch.rotation, batch.shift_px + 2), batch.data)
+    assert (true < 1.5 * other).all()
+    assert (true < moved).all()
+
+
+def test_what_a_network_sees_is_the_centred_image(images, particles):
+    batch = images.batch(np.arange(6))
+    box = images.stack.box
+    # back to real space without filter: the image, but for what is finer than the disc
+    plane = half_plane(batch.data, box)
+    assert torch.allclose(half_plane(batch.data, box)[:, 0, 0], torch.zeros(6, dtype=plane.dtype))
+    seen = filtered_images(batch, batch.data, box, corrected=True)
+    axis = torch.arange(box) - box // 2
+    weight = seen.clamp(min=1.5)
+    centre = (
+        torch.stack([(weight * axis).sum((1, 2)), (weight * axis[:, None]).sum((1, 2))], 1)
+        / weight.sum((1, 2))[:, None]
+    )
+    given = particles.table.shift_angst / images.pixel_sizes[0]
+    assert centre.abs().max() < np.abs(given).max()
+    assert seen.flatten(1).std(-1).numpy() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_every_particle_is_in_one_batch_of_an_epoch_whatever_the_number_of_processes():
+    for size in (1, 2, 3):
+        places = [Place(rank, size, rank, "torchrun") if size > 1 else Place(0, 1, 0, "") for rank in range(size)]
+        orders = [BatchOrder(np.arange(23), 4, 0, place) for place in places]
+        steps = range(orders[0].per_epoch, 2 * orders[0].per_epoch)
+        seen = np.concatenate([order.rows(step) for order in orders for step in steps])
+        assert sorted(seen) == list(range(23))
+
+
+def test_batches_are_a_function_of_the_step_alone():
+    order = BatchOrder(np.arange(40), 8, 5)
+    first = [order.rows(step).tolist() for step in range(12)]
+    again = BatchOrder(np.arange(40), 8, 5)
+    assert [again.rows(step).tolist() for step in (11, 3, 7)] == [first[11], first[3], first[7]]
+    assert first[:5] != first[5:10]
+
+
+def test_an_empty_share_is_refused():
+    with pytest.raises(InputError, match="--validation"):
+        division(3, 0.1, 0)
+    train, held = division(100, 0.1, 0)
+    assert len(held) == 10
+    assert sorted([*train, *held]) == list(range(100))
+
+
+def test_particles_without_poses_are_refused(particles, reference):
+    without = particles.table.particles.without(["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"])
+    table = type(particles.table)(particles.table.source, without, particles.table.optics, particles.table.locations)
+    with pytest.raises(InputError, match="poses to start from"):
+        ParticleImages(table, particles.stack, resolution=6.0, particle_radius=reference.radius)

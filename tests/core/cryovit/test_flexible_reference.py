@@ -1,0 +1,50 @@
+"""Nodes that move and atoms that follow."""
+
+import numpy as np
+import pytest
+
+from continuousflex_dl.core.cryovit.reference import FlexibleReference
+from continuousflex_dl.core.structure.atoms import representation
+from continuousflex_dl.core.structure.reader import read_structure
+
+
+def test_one_node_per_residue_with_all_atoms_following(reference, heavy):
+    assert reference.nodes.shape == (214, 3)
+    assert reference.atoms.shape == (len(heavy), 3)
+    assert (heavy.atom_name[reference.node_rows] == "CA").all()
+    assert np.allclose(reference.atoms[reference.node_rows], reference.nodes)
+
+
+def test_atoms_follow_rigid_and_affine_motion_exactly(reference):
+    rng = np.random.default_rng(0)
+    affine = rng.normal(size=(3, 3))
+    moved = reference.nodes @ affine.T + [1.0, -2.0, 3.0]
+    atoms = reference.atoms + reference.following @ (moved - reference.nodes)
+    assert np.abs(atoms - (reference.atoms @ affine.T + [1.0, -2.0, 3.0])).max() < 2e-3
+
+
+def test_an_atom_moves_with_the_nodes_around_it_and_no_others(reference):
+    displacement = np.zeros_like(reference.nodes)
+    displacement[0] = [5.0, 0.0, 0.0]
+    moved = np.linalg.norm(reference.following @ displacement, axis=1)
+    far = np.linalg.norm(reference.atoms - reference.nodes[0], axis=1) > 20
+    assert moved[reference.node_rows[0]] == pytest.approx(5.0, abs=1.0)
+    assert moved[far].max() == 0
+
+
+def test_a_reference_of_nodes_only_is_projected_itself(heavy):
+    nodes = FlexibleReference.of(representation(heavy, "ca-p"))
+    assert nodes.following is None
+    assert len(nodes.atoms) == len(nodes.nodes) == 214
+    assert nodes.weights.sum() == pytest.approx(1.0)
+
+
+def test_the_chain_does_not_run_over_a_gap(pytestconfig, tmp_path):
+    whole = (pytestconfig.rootpath / "examples" / "adk_4ake_A.pdb").read_text().splitlines(keepends=True)
+    kept = [line for line in whole if not (line.startswith("ATOM") and 50 <= int(line[22:26]) < 60)]
+    (tmp_path / "gap.pdb").write_text("".join(kept))
+    broken = FlexibleReference.of(read_structure(tmp_path / "gap.pdb")[0])
+    number = broken.structure.residue_number
+    assert len(broken.nodes) == 204
+    assert len(broken.chain) == 202
+    assert (number[broken.chain[:, 1]] - number[broken.chain[:, 0]] == 1).all()
