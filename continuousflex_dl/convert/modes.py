@@ -37,6 +37,8 @@ class Mode:
         Recommended by whoever computed it.
     collectivity, score, eigenvalue
         None where the set does not say.
+    gain, gain_error, overlap
+        What images say of the mode, and its overlap with a target, where it was ranked.
     """
 
     number: int
@@ -45,6 +47,9 @@ class Mode:
     collectivity: float | None = None
     score: float | None = None
     eigenvalue: float | None = None
+    gain: float | None = None
+    gain_error: float | None = None
+    overlap: float | None = None
 
     @property
     def rigid(self) -> bool:
@@ -78,6 +83,9 @@ def read_modes(modes: SetOfNormalModes) -> list[Mode]:
             collectivity=item.getCollectivity(),
             score=item.getScore(),
             eigenvalue=_optional_float(getattr(item, "_cflexEigenvalue", None)),
+            gain=_optional_float(getattr(item, "_cflexGain", None)),
+            gain_error=_optional_float(getattr(item, "_cflexGainError", None)),
+            overlap=_optional_float(getattr(item, "_cflexOverlap", None)),
         )
         for identifier, item in zip(identifiers, items, strict=True)
     ]

@@ -6,6 +6,7 @@ from .protocol_group import CflexProtGroup
 from .protocol_hemnma import CflexProtHEMNMA
 from .protocol_nma import CflexProtNMA
 from .protocol_pseudoatoms import CflexProtPseudoAtoms
+from .protocol_rank import CflexProtRank
 from .protocol_reconstruct import CflexProtReconstruct
 from .protocol_simulate import CflexProtSimulate
 from .protocol_space import CflexProtSpace
@@ -17,6 +18,7 @@ __all__ = [
     "CflexProtHEMNMA",
     "CflexProtNMA",
     "CflexProtPseudoAtoms",
+    "CflexProtRank",
     "CflexProtReconstruct",
     "CflexProtSimulate",
     "CflexProtSpace",

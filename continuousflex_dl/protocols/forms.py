@@ -16,6 +16,7 @@ from typing import Any
 import pyworkflow.protocol.params as params
 from pydantic_core import PydanticUndefined
 
+from ..convert import describe_numbers
 from ..options import OptionError, Options
 from ..options.base import ModeList, field_extra, flag_of, is_repeated
 
@@ -90,7 +91,10 @@ def param_settings(model: type[Options], name: str) -> dict[str, Any]:
         settings.update(paramClass=params.StringParam, default="")
         settings["help"] += f"\n\nSeparate several by '{_SEPARATOR}'."
     elif field.annotation == _MODE_LIST_TYPE:
-        settings.update(paramClass=params.NumericRangeParam, default=default or "")
+        settings.update(
+            paramClass=params.NumericRangeParam,
+            default=default if isinstance(default, str) else describe_numbers(default or ()),
+        )
     elif kind is bool:
         settings.update(paramClass=params.BooleanParam, default=bool(default))
     elif kind is int:

@@ -5,6 +5,7 @@ from .viewer_fit import CflexFitViewer
 from .viewer_maps import CflexGroupViewer, CflexReconstructViewer
 from .viewer_modes import CflexModesViewer, CflexNMAViewer
 from .viewer_pseudoatoms import CflexPseudoAtomsViewer
+from .viewer_rank import CflexRankViewer
 from .viewer_space import CflexSpaceViewer
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "CflexModesViewer",
     "CflexNMAViewer",
     "CflexPseudoAtomsViewer",
+    "CflexRankViewer",
     "CflexReconstructViewer",
     "CflexSpaceViewer",
 ]

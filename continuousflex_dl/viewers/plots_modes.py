@@ -96,3 +96,38 @@ def courses(values: Mapping[str, tuple[Floats, Floats]]) -> Figure:
     axes.set_ylabel("amplitude (Å)")
     axes.legend(frameon=False, ncols=2)
     return figure
+
+
+def evidence_bars(
+    numbers: Floats, gain: Floats, errors: Floats, supported: Floats, collectivity: Floats, overlap: Floats | None
+) -> Figure:
+    """What images say of modes (M,), beside their collectivity and, with a target, their overlap.
+
+    Parameters
+    ----------
+    numbers
+        Mode numbers.
+    gain, errors
+        Log-likelihood gained by an image, and its standard error.
+    supported
+        1 for modes that the images ask for, drawn darker.
+    collectivity, overlap
+        0 to 1; no overlap without a target.
+    """
+    figure = Figure(figsize=(7.0, 5.6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    places = np.arange(len(numbers))
+    colors = [_STRONG if value else _PALE for value in supported]
+    above.bar(places, gain, yerr=errors, color=colors, error_kw={"ecolor": _LINE, "capsize": 3})
+    above.axhline(0, color="black", linewidth=0.6)
+    above.set_ylabel("log-likelihood gained per image")
+    above.set_title("dark: the images ask for the mode")
+    shift, width = (0.2, 0.4) if overlap is not None else (0.0, 0.7)
+    below.bar(places - shift, collectivity, width, color=_PALE, label="collectivity")
+    if overlap is not None:
+        below.bar(places + shift, overlap, width, color=_LINE, label="overlap with the target")
+    below.set_ylim(0, 1)
+    below.legend()
+    below.set_xticks(places, [str(int(number)) for number in numbers])
+    below.set_xlabel("mode")
+    return figure

@@ -15,10 +15,12 @@ from continuousflex_dl.convert import ConversionError, set_amplitudes
 from continuousflex_dl.viewers import plots
 from continuousflex_dl.viewers.data import amplitude_values, space_values
 from continuousflex_dl.viewers.viewer_amplitudes import chosen, scatter_figure
+from continuousflex_dl.viewers.viewer_fit import agreement_figure, amplitude_figure, course_figure
 from continuousflex_dl.viewers.viewer_maps import curves_figure, slices_figure
 from continuousflex_dl.viewers.viewer_modes import fluctuation_figure, mode_figure, overlap_figure, profile_figure
+from continuousflex_dl.viewers.viewer_rank import evidence_figure
 from continuousflex_dl.viewers.viewer_space import energy_figure
-from continuousflex_dl.wizards.mode_selection import mode_rows
+from continuousflex_dl.wizards.mode_selection import mode_rows, provider, suggestion
 
 
 def draw(figure):
@@ -218,3 +220,43 @@ def test_free_energy_and_groups(tmp_path):
     figure = plots.grouped(rng.normal(size=(500, 2)), ("a", "b"), labels, ("one", "two"))
     draw(figure)
     assert [len(found.get_offsets()) for found in figure.axes[0].collections] == np.bincount(labels).tolist()
+
+
+def test_ranked_modes_come_first_in_the_wizard(modes, tmp_path):
+    assert suggestion(modes) == ()
+    ranked = SetOfNormalModes(filename=str(tmp_path / "r.sqlite"))
+    for item, gain in zip(modes.iterItems(), (0.1, 2.5, -0.2), strict=True):
+        copy = item.clone(copyEnable=True)
+        copy._cflexGain, copy._cflexGainError, copy._cflexOverlap = Float(gain), Float(0.1), Float(0.5)
+        copy.setEnabled(gain > 1)
+        ranked.append(copy)
+    modes = ranked
+    rows = mode_rows(modes)
+    assert [number for number, _ in rows] == [8, 7, 9]
+    assert rows[0][1][-2:] == ("2.5 +- 0.1", "0.5")
+    listed = provider(rows, suggestion(modes))
+    assert [column for column, _ in listed.getColumns()][-2:] == ["Evidence", "Overlap"]
+    first = listed.getObjects()[0]
+    assert first.numbers == (8,)
+    assert listed.getObjectInfo(first)["values"][0] == "by the images"
+
+
+def test_figures_of_fits_and_rankings(tmp_path):
+    figures = {
+        "maps": ["a.mrc"], "modes": [7, 8, 9], "amplitudes_angst": [[10.0, -5.0, 1.0]],
+        "amplitudes_std_angst": [[1.0, 1.0, 1.0]], "gain": [[0.1, 0.02, 0.0]],
+    }  # fmt: skip
+    draw(amplitude_figure(figures, 0))
+    with pytest.raises(ConversionError, match="no fit 2"):
+        amplitude_figure(figures, 1)
+    (tmp_path / "fsc.csv").write_text("frequency_per_angst,fitted,at_rest\n0,1,1\n0.1,0.9,0.5\n0.2,0.3,0.1\n")
+    draw(agreement_figure(str(tmp_path / "fsc.csv")))
+    (tmp_path / "fits.csv").write_text("map,mode_7,mode_7_std\na.mrc,10,1\nb.mrc,20,2\n")
+    draw(course_figure(str(tmp_path / "fits.csv")))
+    header = "rank,mode,supported,gain,gain_error,collectivity"
+    (tmp_path / "ranking.csv").write_text(f"{header}\n1,8,1,2.5,0.1,0.5\n2,7,0,0.1,0.1,0.3\n")
+    figure = evidence_figure(str(tmp_path / "ranking.csv"))
+    draw(figure)
+    assert [patch.get_height() for patch in figure.axes[0].patches] == pytest.approx([0.1, 2.5])
+    with pytest.raises(ConversionError, match="not ranked"):
+        evidence_figure(str(tmp_path / "absent.csv"))
