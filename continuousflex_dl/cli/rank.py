@@ -136,7 +136,8 @@ def _table(found: ModeEvidence, modes: NormalModes, overlap: Floats | None) -> s
     for rank, position in enumerate(found.order, start=1):
         numbers = [
             found.gain[position], found.error[position], found.mean[position], found.spread[position],
-            found.spread[position] * modes.rmsd_per_amplitude, modes.collectivity[position], modes.eigenvalues[position],
+            found.spread[position] * modes.rmsd_per_amplitude, modes.collectivity[position],
+            modes.eigenvalues[position],
         ]  # fmt: skip
         numbers += [] if overlap is None else [overlap[position]]
         writer.writerow(

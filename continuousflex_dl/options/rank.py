@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .base import CommonOptions, CtfChoice, ModeList, option
 
-
 RANKED_BY_DEFAULT = tuple(range(7, 17))
 
 

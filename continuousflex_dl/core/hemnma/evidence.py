@@ -1,10 +1,9 @@
 """Which modes the images themselves ask for.
 
-Some images are aligned along many modes at once, under a wide prior. With that prior taken out again, what is left is the
-likelihood of the amplitudes of each image, pose and all other modes integrated out. A mode earns its place where a
-distribution of its amplitudes (mean and width, learned from some of the images) makes the other images more probable
-than amplitudes of zero do. Images that were not learned from set the penalty: a mode that only follows noise gains
-nothing there.
+Some images are aligned along many modes at once, under a wide prior. With that prior taken out again, what is left is
+the likelihood of the amplitudes of each image, the pose integrated out. A mode earns its place where a distribution of
+its amplitudes (mean and width, learned from one half of the images) makes the other half more probable than amplitudes
+of zero do. That these images were not learned from is the penalty: a mode that only follows noise gains nothing there.
 """
 
 from __future__ import annotations
