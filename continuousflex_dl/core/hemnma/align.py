@@ -26,6 +26,7 @@ from .posterior import NEAR_DEG, summarise
 from .prior import AmplitudePrior
 from .reference import Reference
 from .refine import Hypotheses, Refiner
+from .selection import FAINT_EFFORT, best_distinct, within_margin, worth_refining
 from .templates import Templates, search, shift_grid
 
 WORKING_BYTES = 48 << 20  # of one refinement chunk: what stays near a core's cache on a CPU
@@ -42,7 +43,7 @@ class Settings:
     max_shift_px
         Largest shift along each axis, px.
     hypotheses
-        Orientations kept from the global search.
+        Orientations kept from the global search at most; of a faint image up to three times as many.
     max_resolution
         Finest resolution in Å, or None for what box and atoms allow.
     symmetry
@@ -190,13 +191,14 @@ class Aligner:
 
     def align(self, observation: Observation) -> Result:
         """Search globally and refine a block of images on the disc of radius `self.radius`."""
-        found = search(self.prepare(), observation.inner(self.search_radius), self.shifts, self.settings.hypotheses)
-        images, kept = found.gain.shape
-        index = torch.arange(images, device=found.gain.device).repeat_interleave(kept)
+        most = self.settings.hypotheses
+        found = search(self.prepare(), observation.inner(self.search_radius), self.shifts, FAINT_EFFORT * most)
+        effort, likely = worth_refining(found.gain, most)
+        index, chosen = torch.nonzero(likely, as_tuple=True)
         h = Hypotheses.start(
-            index, found.rotation.flatten(0, 1), found.shift_px.flatten(0, 1), found.amplitudes.flatten(0, 1)
+            index, found.rotation[index, chosen], found.shift_px[index, chosen], found.amplitudes[index, chosen]
         )
-        result = self.refine(observation, h)
+        result = self.refine(observation, h, effort)
         inside = (np.abs(result.shift_angst) <= (1.5 * self.settings.max_shift_px + 1) * self.pixel_size).all(axis=1)
         return replace(result, converged=result.converged & inside)
 
@@ -278,12 +280,25 @@ class Aligner:
         result = self._through(self.stages[-2:], observation, h)
         return replace(result, confidence=np.minimum(result.confidence, confidence))
 
-    def refine(self, observation: Observation, h: Hypotheses) -> Result:
-        """Refine hypotheses through all stages and summarise the best of each image."""
-        return self._through(self.stages, observation, h)
+    def refine(self, observation: Observation, h: Hypotheses, effort: Tensor | None = None) -> Result:
+        """Refine hypotheses through all stages and summarise the best of each image.
 
-    def _through(self, stages: list[Stage], observation: Observation, h: Hypotheses) -> Result:
+        Parameters
+        ----------
+        observation
+            B images.
+        h
+            One at least of each image.
+        effort
+            (B,) so many times the usual number of hypotheses is kept on the way; 1 without it.
+        """
+        return self._through(self.stages, observation, h, effort)
+
+    def _through(
+        self, stages: list[Stage], observation: Observation, h: Hypotheses, effort: Tensor | None = None
+    ) -> Result:
         images = len(observation)
+        effort = torch.ones(images, device=h.cost.device) if effort is None else effort
         rivals = entered = h
         for stage in stages[:-1]:
             seen = observation.inner(stage.radius)
@@ -291,7 +306,7 @@ class Aligner:
             h = within_margin(self._in_chunks(refiner, h, stage.iterations), refiner.power, images, stage.margin)
             if stage is self.stages[-3]:
                 rivals = best_distinct(h, images, len(h), self.reference, stage.within_angst)
-            h = best_distinct(h, images, stage.keep, self.reference, stage.within_angst)
+            h = best_distinct(h, images, (stage.keep * effort).long(), self.reference, stage.within_angst)
             if stage is self.stages[-3]:
                 entered = h
         posterior = summarise(h, rivals, entered, images)
@@ -334,68 +349,3 @@ def _working_bytes(device: torch.device) -> int:
     if device.type != "cuda":
         return WORKING_BYTES
     return min(4 << 30, int(torch.cuda.mem_get_info(device)[0]) // 4)
-
-
-def within_margin(h: Hypotheses, power: Tensor, images: int, margin: float) -> Hypotheses:
-    """Those whose gain in log-likelihood over no particle is at most this share (and 12) below the best of the image.
-
-    A well-seen particle tells its poses apart early, and few are worth more work; a faint one keeps many.
-
-    Parameters
-    ----------
-    power
-        (B,) sum of squares of the whitened images.
-    """
-    if math.isinf(margin):
-        return h
-    least = torch.full((images,), math.inf, device=h.cost.device).scatter_reduce(0, h.image, h.cost, "amin")
-    allowed = (margin * (0.5 * power - least)).clamp(min=12.0)
-    return h.take(torch.nonzero(h.cost <= (least + allowed)[h.image]).flatten())
-
-
-def best_distinct(
-    h: Hypotheses, images: int, keep: int, reference: Reference, within_angst: float = 0.0, margin: float = math.inf
-) -> Hypotheses:
-    """The best hypotheses of each image, those that ended in the same place counted once.
-
-    Parameters
-    ----------
-    h
-        Of all images.
-    images
-        Number of images; each has at least one hypothesis.
-    keep
-        At most so many are kept of each image.
-    reference
-        Whose atoms are turned and deformed.
-    within_angst
-        Of two whose atoms are nearer to each other than this (root mean square of the effects of rotation and of
-        amplitudes) only the better one is kept.
-    margin
-        Those whose cost is above the best by more than this are dropped.
-    """
-    order = torch.argsort(h.cost, stable=True)
-    order = order[torch.argsort(h.image[order], stable=True)]  # by image, best first
-    h = h.take(order)
-    count = torch.bincount(h.image, minlength=images)
-    first = torch.cumsum(count, 0) - count
-    rank = torch.arange(len(h), device=h.image.device) - first[h.image]
-    width = int(count.max())
-    table = torch.full((images, width), -1, dtype=torch.long, device=h.image.device)
-    table[h.image, rank] = torch.arange(len(h), device=h.image.device)
-    cost = torch.where(table >= 0, h.cost[table], math.inf)  # (images, width), ascending
-    open_ = (table >= 0) & (cost <= cost[:, :1] + margin)
-    rotation, amplitudes = h.rotation[table], h.amplitudes[table] / reference.amplitude_unit
-    every = torch.arange(images, device=h.image.device)
-    chosen = []
-    for _ in range(min(keep, width)):
-        best = open_.float().argmax(1)  # the first that is open
-        chosen.append(torch.where(open_.any(1), table[every, best], -1))
-        trace = (rotation * rotation[every, best][:, None]).sum((-2, -1))
-        # a turn by an angle t moves atoms by t r sqrt(2 / 3) on average; 2 (1 - cos t) stands for t squared
-        turned = (3.0 - trace) * reference.gyration_radius**2 * (2.0 / 3.0)
-        bent = ((amplitudes - amplitudes[every, best][:, None]) ** 2).sum(-1)
-        open_ = open_ & (turned + bent > within_angst**2)
-        open_[every, best] = False
-    index = torch.stack(chosen, 1).flatten()
-    return h.take(index[index >= 0])
