@@ -26,7 +26,7 @@ from .posterior import NEAR_DEG, summarise
 from .prior import AmplitudePrior
 from .reference import Reference
 from .refine import Hypotheses, Refiner
-from .selection import FAINT_EFFORT, best_distinct, within_margin, worth_refining
+from .selection import best_distinct, within_margin, worth_refining
 from .templates import Templates, search, shift_grid
 
 WORKING_BYTES = 48 << 20  # of one refinement chunk: what stays near a core's cache on a CPU
@@ -43,7 +43,7 @@ class Settings:
     max_shift_px
         Largest shift along each axis, px.
     hypotheses
-        Orientations kept from the global search at most; of a faint image up to three times as many.
+        Orientations kept from the global search at most; fewer of images that show theirs well.
     max_resolution
         Finest resolution in Å, or None for what box and atoms allow.
     symmetry
@@ -191,14 +191,12 @@ class Aligner:
 
     def align(self, observation: Observation) -> Result:
         """Search globally and refine a block of images on the disc of radius `self.radius`."""
-        most = self.settings.hypotheses
-        found = search(self.prepare(), observation.inner(self.search_radius), self.shifts, FAINT_EFFORT * most)
-        effort, likely = worth_refining(found.gain, most)
-        index, chosen = torch.nonzero(likely, as_tuple=True)
+        found = search(self.prepare(), observation.inner(self.search_radius), self.shifts, self.settings.hypotheses)
+        index, chosen = torch.nonzero(worth_refining(found.gain), as_tuple=True)
         h = Hypotheses.start(
             index, found.rotation[index, chosen], found.shift_px[index, chosen], found.amplitudes[index, chosen]
         )
-        result = self.refine(observation, h, effort)
+        result = self.refine(observation, h)
         inside = (np.abs(result.shift_angst) <= (1.5 * self.settings.max_shift_px + 1) * self.pixel_size).all(axis=1)
         return replace(result, converged=result.converged & inside)
 
@@ -280,25 +278,12 @@ class Aligner:
         result = self._through(self.stages[-2:], observation, h)
         return replace(result, confidence=np.minimum(result.confidence, confidence))
 
-    def refine(self, observation: Observation, h: Hypotheses, effort: Tensor | None = None) -> Result:
-        """Refine hypotheses through all stages and summarise the best of each image.
+    def refine(self, observation: Observation, h: Hypotheses) -> Result:
+        """Refine hypotheses through all stages and summarise the best of each image."""
+        return self._through(self.stages, observation, h)
 
-        Parameters
-        ----------
-        observation
-            B images.
-        h
-            One at least of each image.
-        effort
-            (B,) so many times the usual number of hypotheses is kept on the way; 1 without it.
-        """
-        return self._through(self.stages, observation, h, effort)
-
-    def _through(
-        self, stages: list[Stage], observation: Observation, h: Hypotheses, effort: Tensor | None = None
-    ) -> Result:
+    def _through(self, stages: list[Stage], observation: Observation, h: Hypotheses) -> Result:
         images = len(observation)
-        effort = torch.ones(images, device=h.cost.device) if effort is None else effort
         rivals = entered = h
         for stage in stages[:-1]:
             seen = observation.inner(stage.radius)
@@ -306,7 +291,7 @@ class Aligner:
             h = within_margin(self._in_chunks(refiner, h, stage.iterations), refiner.power, images, stage.margin)
             if stage is self.stages[-3]:
                 rivals = best_distinct(h, images, len(h), self.reference, stage.within_angst)
-            h = best_distinct(h, images, (stage.keep * effort).long(), self.reference, stage.within_angst)
+            h = best_distinct(h, images, stage.keep, self.reference, stage.within_angst)
             if stage is self.stages[-3]:
                 entered = h
         posterior = summarise(h, rivals, entered, images)

@@ -14,30 +14,19 @@ from .refine import Hypotheses
 # gain in log-likelihood, or 10 below it where that is more.
 LIKELY_SHARE, LIKELY_GAIN = 0.15, 10.0
 FEWEST = 8  # orientations of an image
-PLAIN_GAIN = 100.0  # below this gain of the best one, noise hides the true orientation behind more and more others
-FAINT_EFFORT = 3  # at most so many times the usual number is kept then
 
 
-def worth_refining(gain: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Orientations that the global search leaves open: few for a well-seen particle, many for a faint one.
+def worth_refining(gain: Tensor) -> Tensor:
+    """Which orientations the global search leaves open (B, H): few for a well-seen particle, many for a faint one.
 
     Parameters
     ----------
     gain
         (B, H) log-likelihood gained over no particle, best first.
-    most
-        Orientations of a particle that is not faint, at most.
-
-    Returns
-    -------
-    (B,) effort, from 1 to `FAINT_EFFORT`: how many times the usual number of hypotheses to keep, and (B, H) which
-    orientations to go on with.
     """
     best = gain[:, :1]
-    effort = (PLAIN_GAIN / best[:, 0].clamp(min=1e-6)).clamp(1.0, FAINT_EFFORT)
-    rank = torch.arange(gain.shape[1], device=gain.device)
     near = gain >= best - (LIKELY_SHARE * best).clamp(min=LIKELY_GAIN)
-    return effort, (near | (rank < FEWEST)) & (rank < most * effort[:, None])
+    return near | (torch.arange(gain.shape[1], device=gain.device) < FEWEST)
 
 
 def within_margin(h: Hypotheses, power: Tensor, images: int, margin: float) -> Hypotheses:
@@ -60,7 +49,7 @@ def within_margin(h: Hypotheses, power: Tensor, images: int, margin: float) -> H
 def best_distinct(
     h: Hypotheses,
     images: int,
-    keep: int | Tensor,
+    keep: int,
     reference: Reference,
     within_angst: float = 0.0,
     margin: float = math.inf,
@@ -74,7 +63,7 @@ def best_distinct(
     images
         Number of images; each has at least one hypothesis.
     keep
-        At most so many are kept of each image; a number, or one for each image (B,).
+        At most so many are kept of each image.
     reference
         Whose atoms are turned and deformed.
     within_angst
@@ -96,10 +85,8 @@ def best_distinct(
     open_ = (table >= 0) & (cost <= cost[:, :1] + margin)
     rotation, amplitudes = h.rotation[table], h.amplitudes[table] / reference.amplitude_unit
     every = torch.arange(images, device=h.image.device)
-    limit = torch.as_tensor(keep, device=h.image.device).expand(images)
     chosen = []
-    for number in range(min(int(limit.max()), width)):
-        open_ = open_ & (number < limit)[:, None]
+    for _ in range(min(keep, width)):
         best = open_.float().argmax(1)  # the first that is open
         chosen.append(torch.where(open_.any(1), table[every, best], -1))
         trace = (rotation * rotation[every, best][:, None]).sum((-2, -1))

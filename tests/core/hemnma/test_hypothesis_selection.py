@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import torch
 
 from continuousflex_dl.core.hemnma.refine import Hypotheses
-from continuousflex_dl.core.hemnma.selection import FAINT_EFFORT, FEWEST, best_distinct, within_margin, worth_refining
+from continuousflex_dl.core.hemnma.selection import FEWEST, best_distinct, within_margin, worth_refining
 from continuousflex_dl.core.imaging.rotations import rotation_grid
 
 FLAT = SimpleNamespace(amplitude_unit=10.0, gyration_radius=20.0)  # all that distances between hypotheses need
@@ -22,28 +22,21 @@ def hypotheses(image, cost, rotation=None):
 def test_a_well_seen_particle_needs_few_orientations_and_a_faint_one_many():
     falling = torch.linspace(0, 1, 96)
     clear, faint = 1000.0 - 5000.0 * falling, 30.0 - 8.0 * falling
-    effort, likely = worth_refining(torch.stack([clear, faint]), 32)
-    assert effort.tolist() == [1.0, FAINT_EFFORT]
+    likely = worth_refining(torch.stack([clear, faint]))
     assert likely.sum(1).tolist() == [FEWEST, 96]
 
 
-def test_what_is_not_faint_never_costs_more_than_asked_for():
-    effort, likely = worth_refining(torch.full((1, 96), 500.0), 32)
-    assert effort.item() == 1.0
-    assert likely.sum() == 32
-
-
 def test_the_best_orientation_always_goes_on():
-    _, likely = worth_refining(torch.tensor([[0.0, 0.0], [1e-9, -1.0]]), 1)
+    likely = worth_refining(torch.tensor([[0.0, 0.0], [1e-9, -1.0]]))
     assert likely[:, 0].all()
 
 
-def test_each_image_keeps_as_many_as_it_is_given():
+def test_each_image_keeps_its_own_best():
     grid = rotation_grid(60.0)[:6].float()
-    h = hypotheses([0] * 6 + [1] * 6, [float(k) for k in range(12)], torch.cat([grid, grid]))
-    kept = best_distinct(h, 2, torch.tensor([2, 5]), FLAT)
-    assert torch.bincount(kept.image).tolist() == [2, 5]
-    assert kept.cost.tolist() == [0, 1, 6, 7, 8, 9, 10]
+    h = hypotheses([1] * 6 + [0] * 6, [float(k) for k in range(12)], torch.cat([grid, grid]))
+    kept = best_distinct(h, 2, 2, FLAT)
+    assert kept.image.tolist() == [0, 0, 1, 1]
+    assert kept.cost.tolist() == [6, 7, 0, 1]
 
 
 def test_the_same_place_counts_once_with_its_best_cost():
