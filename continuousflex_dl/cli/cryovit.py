@@ -29,7 +29,7 @@ from .shards import run_blocks
 from .stopping import asked_to_stop, stop_as_asked
 
 if TYPE_CHECKING:
-    from ..core.cryovit.fitting import Fitted
+    from ..core.cryovit.direct import DirectVit
     from ..core.cryovit.images import ParticleImages
     from ..core.cryovit.model import CryoVit
     from ..core.cryovit.presets import Preset
@@ -57,12 +57,13 @@ def run_cryovit_train(options: CryovitTrainOptions, run: Run) -> None:
         run.say(note)
     run.add_input(options.particles)
     run.add_input(options.reference)
-    if options.supervised is not None:
+    if options.supervised is not None and Path(options.supervised).is_file():  # else said when it is read
         run.add_input(options.supervised)
 
     import torch  # slow to import: bad input is said before it
 
     from ..core.cryovit.checkpoint import describe, load
+    from ..core.cryovit.direct import DirectVit, Supervised
     from ..core.cryovit.fitting import POLISH
     from ..core.cryovit.images import ParticleImages
     from ..core.cryovit.learning import Unsupervised, division
@@ -101,23 +102,34 @@ def run_cryovit_train(options: CryovitTrainOptions, run: Run) -> None:
         device=device,
     )
     torch.manual_seed(options.seed)
-    known = None if labels is None else torch.as_tensor(labels)
-    model = CryoVit(reference, settings, stack.box, len(table), labels=known).to(device)
+    known = None if labels is None else torch.as_tensor(labels, device=device)
+    model: CryoVit | DirectVit
+    if settings.direct:
+        model = DirectVit(reference, settings, stack.box).to(device)
+    else:
+        model = CryoVit(reference, settings, stack.box, len(table), labels=known).to(device)
     batch_size = options.batch_size or int(np.clip(len(rows) // 20, 8, 64))
     per_epoch = max(1, round(len(rows) / (batch_size * run.place.size)))
     steps = per_epoch * (options.epochs or preset.epochs)
-    task = Unsupervised(
-        images,
-        resolution=settings.resolution,
-        coarse_to_fine=settings.coarse_to_fine,
-        batch_size=batch_size,
-        steps=steps,
-        seed=options.seed,
-        description=describe(settings, images, "unsupervised" if labels is None else "supervised", len(table)),
-        train_rows=rows,
-        validation_rows=held,
-        place=run.place,
-    )
+    common: dict[str, Any] = {
+        "batch_size": batch_size,
+        "seed": options.seed,
+        "description": describe(settings, images, "unsupervised" if labels is None else "supervised", len(table)),
+        "train_rows": rows,
+        "validation_rows": held,
+        "place": run.place,
+    }
+    task: Unsupervised | Supervised
+    if known is not None and settings.direct:
+        task = Supervised(images, known + torch.as_tensor(reference.nodes).to(known), **common)
+    else:
+        task = Unsupervised(
+            images,
+            resolution=settings.resolution,
+            coarse_to_fine=settings.coarse_to_fine,
+            steps=steps,
+            **common,
+        )
     schedule = TrainingSettings(
         steps=steps,
         validate_every=max(1, min(steps, max(per_epoch, steps // 10))),
@@ -147,12 +159,12 @@ def run_cryovit_train(options: CryovitTrainOptions, run: Run) -> None:
         stop_as_asked(stop)
     if not run.place.leads:
         return
-    model, _ = load(run.path("."), device)
-    polish = POLISH if settings.likelihood == "correlation" else ()
+    trained, _ = load(run.path("."), device)
+    polish = POLISH if settings.encoder == "vit" and settings.likelihood == "correlation" else ()
     store = BlockStore(run.path("blocks"), len(table), _OWN_BLOCK, _fingerprint(options, [run.path("model.json")]))
     with run.stage("fit"), run.progress("fit", "particles") as progress:
-        store.run(lambda first, last: _fit(model, images, first, last, polish), threads=1, progress=progress)
-    figures = _write(run, store, table, model, reference.centre)
+        store.run(lambda first, last: _fit(trained, images, first, last, polish), threads=1, progress=progress)
+    figures = _write(run, store, table, trained, reference.centre)
     write_structure(run.path(REFERENCE_NAME), reference.structure)
     run.when_recorded(lambda: remove_state(run.path(".")))
     best = outcome.standing.best
@@ -246,7 +258,8 @@ def without_results(table: ParticleTable) -> ParticleTable:
 def _preset(options: CryovitTrainOptions) -> Preset:
     from ..core.cryovit.presets import PRESETS
 
-    preset = PRESETS[options.preset]
+    direct = options.preset == "thesis" and options.supervised is not None
+    preset = PRESETS["thesis supervised" if direct else options.preset]
     vit = {"patch": options.patch, "width": options.vit_width}
     asked: dict[str, Any] = {
         "decoder": options.decoder,
@@ -264,7 +277,7 @@ def _preset(options: CryovitTrainOptions) -> Preset:
             angle_std=options.angle_std,
             shift_std=options.shift_std,
             spread=options.search_rmsd,
-            bond_std=options.bond_std,
+            bond_scale=options.bond_scale,
             clash_std=options.clash_std,
             **{name: value for name, value in asked.items() if value is not None},
         ),
@@ -283,11 +296,17 @@ def _labels(path: str, table: ParticleTable, atoms: int, reference: FlexibleRefe
 
 
 def _fit(
-    model: CryoVit, images: ParticleImages, first: int, last: int, schedule: Any, *, encode: bool = True
+    model: CryoVit | DirectVit, images: ParticleImages, first: int, last: int, schedule: Any, *, encode: bool = True
 ) -> Arrays:
+    from ..core.cryovit.direct import DirectVit, predict
     from ..core.cryovit.fitting import fit
 
-    found: Fitted = fit(model, images, np.arange(first, last), schedule, encode=encode)
+    rows = np.arange(first, last)
+    found = (
+        predict(model, images, rows)
+        if isinstance(model, DirectVit)
+        else fit(model, images, rows, schedule, encode=encode)
+    )
     return {name: getattr(found, name) for name in found.__dataclass_fields__}
 
 
@@ -303,7 +322,7 @@ def _infer_store(run: Run, options: CryovitInferOptions, folder: Path) -> BlockS
 
 
 def _write(
-    run: Run, store: BlockStore, table: ParticleTable, model: CryoVit, centre: NDArray[np.float64]
+    run: Run, store: BlockStore, table: ParticleTable, model: CryoVit | DirectVit, centre: NDArray[np.float64]
 ) -> dict[str, Any]:
     """Write particles and conformations; figures about both."""
     from ..core.cryovit.diagnostics import latent_dependence

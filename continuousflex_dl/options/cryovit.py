@@ -25,7 +25,7 @@ class CryovitTrainOptions(CommonOptions):
         label="Known structures",
     )
     preset: Literal["default", "thesis"] = option(
-        "default", help="default: a latent of its own for every particle, elastic motions, images of any scale; thesis: Cryo-ViT as in Hamitouche's thesis (ViT of depth 6, free displacements, mean square error).", label="Preset"
+        "default", help="default: a latent of its own for every particle, elastic motions, images of any scale; thesis: Cryo-ViT as in Hamitouche's thesis (ViT of depth 6, free displacements, mean square error; with --supervised: from the image to turned and shifted coordinates).", label="Preset"
     )
     decoder: Literal["smooth", "modes", "free"] | None = option(
         None, help="What the latent is turned into: smooth, learned combinations of the elastic motions of the reference; modes, one normal mode each and a small free residue; free, displacements of every node; default: that of the preset.", label="Decoder"
@@ -43,8 +43,8 @@ class CryovitTrainOptions(CommonOptions):
     batch_size: int | None = option(None, help="Images per step and process; default: a twentieth of the images, between 8 and 64.", ge=1, le=65536, label="Batch size", advanced=True)
     learning_rate: float | None = option(None, help="Highest learning rate; default: that of the preset (0.003; thesis 0.0003).", gt=0, label="Learning rate", advanced=True)
     search_rmsd: float = option(4.0, help="Structural spread expected along the softest motion.", unit="Å RMSD", gt=0, label="Expected deformation", advanced=True)
-    bond_std: float = option(1.0, help="Standard deviation allowed to distances along the chain; 0 for any.", unit="Å", ge=0, label="Give of the backbone", advanced=True)
-    clash_std: float = option(0.5, help="By how much nodes may come too near to each other; 0 for any.", unit="Å", ge=0, label="Give of clashes", advanced=True)
+    bond_scale: float = option(0.5, help="How far a distance along the chain may leave its length in the reference by more than 0.25 Å at a cost of one nat (the cost grows in proportion); 0 for no restraint.", unit="Å", ge=0, label="Give of the backbone", advanced=True)
+    clash_std: float = option(0.1, help="By how much nodes may come nearer than 4 Å to each other; 0 for no restraint.", unit="Å", ge=0, label="Give of clashes", advanced=True)
     patch: int | None = option(None, help="Edge of the patches of the vision transformer; default 16.", unit="px", ge=2, le=256, label="Patch size", advanced=True)
     vit_width: int | None = option(None, help="Width of the vision transformer, a multiple of its heads (4; thesis 16); default 128, thesis 256.", ge=4, le=4096, label="Width of the transformer", advanced=True)
     beta: float | None = option(None, help="Weight of the prior on latents; default: that of the preset (1; thesis 0.1).", ge=0, label="Beta", advanced=True)

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..io.particle_table import ParticleTable
 from ..structure.atoms import nameless
 from ..training.checkpoint import load_weights, read_checkpoint
+from .direct import DirectVit
 from .images import ParticleImages
 from .model import CryoVit
 from .reference import FlexibleReference
@@ -35,7 +36,7 @@ def describe(settings: CryoVitSettings, images: ParticleImages, variant: str, pa
     }
 
 
-def load(folder: Path, device: torch.device) -> tuple[CryoVit, dict[str, Any]]:
+def load(folder: Path, device: torch.device) -> tuple[CryoVit | DirectVit, dict[str, Any]]:
     """Rebuild a network from the output directory of a training, with its description.
 
     Raises
@@ -47,12 +48,11 @@ def load(folder: Path, device: torch.device) -> tuple[CryoVit, dict[str, Any]]:
     try:
         settings = CryoVitSettings.from_dict(description["settings"])
         reference = _reference(weights)
-        model = CryoVit(
-            reference,
-            settings,
-            int(description["box"]),
-            int(description["particles"]),
-            basis=weights.get("decoder.basis"),
+        box, particles = int(description["box"]), int(description["particles"])
+        model = (
+            DirectVit(reference, settings, box)
+            if settings.direct
+            else CryoVit(reference, settings, box, particles, basis=weights.get("decoder.basis"))
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -127,17 +127,10 @@ def _answer(model: CryoVit, images: ParticleImages, batch: ImageBatch, latents: 
     displacement, _ = model.decoder(latent)
     rotation, shift_px = model.posed(batch, latents, turn)
     image = model.image(batch, displacement, rotation, shift_px)
-    score = _correlation(image, batch.data)
+    score = correlation(image, batch.data)
     shift = -(shift_px * batch.pixel_size[:, None])
     values = {"latent": latent, "structure": displacement, "rotation": rotation, "shift": shift, "score": score}
-    for name, value in values.items():
-        finite = torch.isfinite(value).flatten(1).all(1) if value.ndim > 1 else torch.isfinite(value)
-        if not bool(finite.all()):
-            row = int(batch.index[int((~finite).nonzero()[0])])
-            raise NonFiniteError(
-                f"{images.table.source}: particle {row + 1} ({images.table.image_name[row]}): its {name} is not "
-                "finite; check the image, or train the network again"
-            )
+    refuse_non_finite(images, batch, values)
     return Fitted(
         latent.cpu().numpy(),
         (model.terms.nodes + displacement).cpu().numpy(),
@@ -147,6 +140,19 @@ def _answer(model: CryoVit, images: ParticleImages, batch: ImageBatch, latents: 
     )
 
 
-def _correlation(model: Tensor, data: Tensor) -> Tensor:
+def refuse_non_finite(images: ParticleImages, batch: ImageBatch, values: dict[str, Tensor]) -> None:
+    """Raise NonFiniteError where a value (b, ...) of a particle is not finite."""
+    for name, value in values.items():
+        finite = torch.isfinite(value).reshape(len(value), -1).all(1)
+        if not bool(finite.all()):
+            row = int(batch.index[int((~finite).nonzero()[0])])
+            raise NonFiniteError(
+                f"{images.table.source}: particle {row + 1} ({images.table.image_name[row]}): its {name} is not "
+                "finite; check the image, or train the network again"
+            )
+
+
+def correlation(model: Tensor, data: Tensor) -> Tensor:
+    """Normalised correlation (b,) of coefficients (b, ...)."""
     model, data = model.flatten(1), data.flatten(1)
     return (model * data).sum(-1) / (model.norm(dim=-1) * data.norm(dim=-1)).clamp(min=1e-30)

@@ -52,7 +52,7 @@ class CryoVit(nn.Module):
         super().__init__()
         self.settings, self.box = settings, box
         self.projector = Projector(reference, box, fit_mass=reference.following is None)
-        self.terms = StructureTerms(reference.nodes, reference.chain, settings.bond_std, settings.clash_std)
+        self.terms = StructureTerms(reference.nodes, reference.chain, settings.bond_scale, settings.clash_std)
         self.decoder = _decoder(reference, settings, basis)
         self.register_buffer("labels", labels, persistent=False)
         if settings.encoder == "vit":

@@ -54,4 +54,22 @@ PRESETS = {
         learning_rate=3e-4,
         ride=False,
     ),
+    # ch. 4.4; it leaves open whether the transformer is that of ch. 5, which is taken here
+    "thesis supervised": Preset(
+        settings=CryoVitSettings(
+            latent=256,
+            encoder="vit",
+            decoder="free",
+            width=256,
+            depth=6,
+            vit=VitShape(patch=16, width=256, depth=6, heads=16, mlp=1024),
+            informed=False,
+            coarse_to_fine=False,
+            direct=True,
+            keep_rigid=True,
+        ),
+        epochs=60,
+        learning_rate=3e-4,
+        ride=False,
+    ),
 }

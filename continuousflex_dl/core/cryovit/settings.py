@@ -46,12 +46,14 @@ class CryoVitSettings:
         Weight of the divergence of the latents from a standard Gaussian; 1 is that of the evidence.
     spread
         Expected RMSD along the softest motion, Å.
-    bond_std, clash_std
+    bond_scale, clash_std
         See `structure_terms.StructureTerms`; 0 for no such cost.
     label_std
         By how much structures may differ from known ones, Å along each axis.
     centre_weight
         Of the distance between the centres of mass of structure and reference (thesis, Eq. 27); 0 for none.
+    direct
+        Supervised only: from the image to coordinates that are turned and shifted like the particle (`direct`).
     keep_rigid
         See `decoders.FreeDecoder`.
     """
@@ -72,10 +74,11 @@ class CryoVitSettings:
     likelihood: Literal["correlation", "mse"] = "correlation"
     beta: float = 1.0
     spread: float = 4.0
-    bond_std: float = 1.0
-    clash_std: float = 0.5
+    bond_scale: float = 0.5
+    clash_std: float = 0.1
     label_std: float = 1.0
     centre_weight: float = 0.0
+    direct: bool = False
     keep_rigid: bool = False
 
     def to_dict(self) -> dict[str, Any]:

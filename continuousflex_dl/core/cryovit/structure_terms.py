@@ -8,13 +8,16 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
+from torch.nn import functional
 
 CLASH_ANGST = 4.0  # nodes that are not neighbours along the chain clash when they are nearer (Cα to Cα)
+MARGIN_ANGST = 0.2  # above the clash distance, from which on nearness costs
 SKIN_ANGST = 2.0  # pairs that are farther apart than a clash by more than this are not looked at
 LISTED = 4  # structures of a batch that the list of neighbours is made from
 BACKBONE_ANGST = 3.8  # distance of neighbouring Cα
 TOLERANCE_ANGST = 0.4
-SLACK_ANGST = 0.3  # by which a distance along the chain may differ from that in the reference at no cost
+SMOOTH_ANGST = 0.1  # beyond the slack and this, the cost of a distance grows in proportion
+SLACK_ANGST = 0.25  # by which a distance along the chain may differ from that in the reference at no cost
 
 
 class StructureTerms(nn.Module):
@@ -26,8 +29,9 @@ class StructureTerms(nn.Module):
         (N, 3) reference, Å.
     chain
         (M, 2) neighbours along chains; their distances in the reference are the ones wanted.
-    bond_std
-        Standard deviation allowed to a distance along the chain beyond `SLACK_ANGST`, Å; 0 for no such cost.
+    bond_scale
+        How far a distance along the chain leaves its length by more than `SLACK_ANGST` at a cost of one nat, Å; 0 for
+        no such cost. It grows in proportion: no small stretch pays, and what images insist on is not forbidden.
     clash_std
         By how much less than the clash distance (or that of the reference, where it is smaller) a pair may come, Å; 0
         for no such cost.
@@ -37,9 +41,9 @@ class StructureTerms(nn.Module):
     chain: Tensor
     bond_length: Tensor
 
-    def __init__(self, nodes: np.ndarray, chain: np.ndarray, bond_std: float, clash_std: float) -> None:
+    def __init__(self, nodes: np.ndarray, chain: np.ndarray, bond_scale: float, clash_std: float) -> None:
         super().__init__()
-        self.bond_std, self.clash_std = bond_std, clash_std
+        self.bond_scale, self.clash_std = bond_scale, clash_std
         values = {
             "nodes": torch.as_tensor(nodes, dtype=torch.float32),
             "chain": torch.as_tensor(chain, dtype=torch.long),
@@ -55,11 +59,13 @@ class StructureTerms(nn.Module):
         places = self.nodes + displacement
         none = places.new_zeros(len(places))
         bonds, clashes = none, none
-        if self.bond_std and len(self.chain):
+        if self.bond_scale and len(self.chain):
             off = (_distance(places, self.chain) - self.bond_length).abs() - SLACK_ANGST
-            bonds = 0.5 * ((off.clamp(min=0) / self.bond_std) ** 2).sum(-1)
+            bonds = functional.huber_loss(
+                off.clamp(min=0), torch.zeros_like(off), reduction="none", delta=SMOOTH_ANGST
+            ).sum(-1) / (SMOOTH_ANGST * self.bond_scale)
         if self.clash_std and len(pairs := self._neighbours(places.detach())):
-            least = _distance(self.nodes[None], pairs).clamp(max=CLASH_ANGST)
+            least = _distance(self.nodes[None], pairs).clamp(max=CLASH_ANGST + MARGIN_ANGST)
             short = (least - _distance(places, pairs)).clamp(min=0)
             clashes = 0.5 * ((short / self.clash_std) ** 2).sum(-1)
         return bonds, clashes

@@ -9,7 +9,7 @@ from continuousflex_dl.core.cryovit.structure_terms import StructureTerms, count
 
 @pytest.fixture(scope="module")
 def terms(reference):
-    return StructureTerms(reference.nodes, reference.chain, bond_std=0.3, clash_std=0.5)
+    return StructureTerms(reference.nodes, reference.chain, bond_scale=0.3, clash_std=0.5)
 
 
 def test_the_reference_costs_nothing(terms):

@@ -1,0 +1,231 @@
+"""cflex cryovit: learns the motion, reads no labels, resumes to the same bytes, says what is wrong."""
+
+import json
+import signal
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from continuousflex_dl.cli.main import main
+from continuousflex_dl.core.io.particles import read_particles, write_star
+
+FEW = ["--epochs", "2", "--threads", "1"]
+SMALL = ["--latent-size", "3", "--max-resolution", "8"]
+
+
+@dataclass(frozen=True)
+class Kinase:
+    """Adenylate kinase on its helix of conformations: structure, modes, particles with true poses."""
+
+    structure: Path
+    modes: Path
+    truth: Path
+
+
+@pytest.fixture(scope="module")
+def kinase(pytestconfig, tmp_path_factory) -> Kinase:
+    folder = tmp_path_factory.mktemp("kinase")
+    structure = pytestconfig.rootpath / "examples" / "adk_4ake_A.pdb"
+    assert main(["nma", str(structure), "-o", str(folder / "nma")]) == 0
+    images = ["--n-particles", "96", "--box", "64", "--pixel-size", "1.3", "--downsample", "32", "--snr", "0.5"]
+    assert main(["simulate", str(folder / "nma" / "modes.npz"), "-o", str(folder / "sim"), *images]) == 0
+    return Kinase(structure, folder / "nma" / "modes.npz", folder / "sim" / "truth.star")
+
+
+@pytest.fixture(scope="module")
+def trained(kinase, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "model"
+    arguments = ["cryovit", "train", kinase.truth, "--reference", kinase.structure, "-o", folder, "--epochs", "10"]
+    assert main([str(argument) for argument in [*arguments, "--threads", "1"]]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def few(kinase, tmp_path_factory) -> Path:
+    """Some of the particles, enough to see what is read and what is written."""
+    path = tmp_path_factory.mktemp("few") / "few.star"
+    write_star(path, read_particles(kinase.truth).rows(0, 24))
+    return path
+
+
+def _train(kinase, output, *more, particles=None):
+    return [
+        "cryovit",
+        "train",
+        particles or kinase.truth,
+        "--reference",
+        kinase.structure,
+        "-o",
+        output,
+        *FEW,
+        *SMALL,
+        *more,
+    ]
+
+
+def _evaluate(cflex, result, kinase, output):
+    files = [result / "particles.star", kinase.truth, "--coordinates", result / "conformations.h5", kinase.modes]
+    assert cflex("evaluate", *files, "-o", output).code == 0
+    return json.loads((output / "metrics.json").read_text())
+
+
+def test_the_motion_is_learned_from_a_hundred_images(cflex, trained, kinase, tmp_path):
+    figures = _evaluate(cflex, trained, kinase, tmp_path / "metrics")
+    still = 5.55  # Å, mean RMSD of the undeformed reference from the truth on this helix
+    assert figures["rmsd_angst"]["structures"]["mean"] < 0.3 * still
+    assert 0.8 < figures["recovered_motion"] < 1.1
+    assert figures["rotation_deg"]["mean"] < 3
+
+
+def test_the_record_says_what_the_latent_knows_and_how_sane_the_structures_are(trained):
+    results = json.loads((trained / "run.json").read_text())["results"]
+    assert max(results["latent_correlation"]["pose"]) < 0.5
+    assert results["structures"]["backbone"] > 0.9
+    assert results["structures"]["reference_backbone"] > 0.99
+    assert json.loads((trained / "diagnostics.json").read_text())["structures"] == results["structures"]
+
+
+def test_new_particles_are_fitted_by_a_trained_network(cflex, trained, kinase, tmp_path):
+    few = read_particles(kinase.truth).rows(0, 32)
+    write_star(tmp_path / "few.star", few)
+    assert cflex("cryovit", "infer", trained, tmp_path / "few.star", "-o", tmp_path / "out", "--threads", "1").code == 0
+    figures = _evaluate(cflex, tmp_path / "out", kinase, tmp_path / "metrics")
+    assert figures["n_particles"] == 32
+    assert figures["rmsd_angst"]["structures"]["mean"] < 0.3 * 5.55
+    with h5py.File(tmp_path / "out" / "conformations.h5") as file:
+        assert file["coordinates"].shape == (32, 214, 3)
+        assert file["latent"].shape == (32, 8)
+
+
+@pytest.mark.parametrize("on", ["latent", "coordinates"])
+def test_the_result_has_a_conformational_space(cflex, trained, tmp_path, on):
+    ended = cflex("space", trained, "-o", tmp_path / "space", "--on", on)
+    assert ended.code == 0, ended.err
+    assert (tmp_path / "space" / "space.npz").is_file()
+
+
+def test_unsupervised_training_never_reads_labels(cflex, kinase, few, tmp_path):
+    table = read_particles(few)
+    labels = [label for label in table.particles.labels if label.startswith("cflex")]
+    assert len(labels) == 3
+    bare = type(table)(table.source, table.particles.without(labels), table.optics, table.locations)
+    write_star(tmp_path / "bare.star", bare)
+    shuffled = {number: values[::-1] for number, values in table.amplitudes.items()}
+    write_star(tmp_path / "wrong.star", table.with_amplitudes(shuffled))
+    for name, file in (("with", few), ("bare", tmp_path / "bare.star"), ("wrong", tmp_path / "wrong.star")):
+        command = ["cryovit", "train", file, "--reference", kinase.structure, "-o", tmp_path / name, *FEW, *SMALL]
+        assert cflex(*command).code == 0
+    for other in ("bare", "wrong"):
+        for name in ("model.safetensors", "model.json", "conformations.h5", "loss.csv"):
+            assert (tmp_path / "with" / name).read_bytes() == (tmp_path / other / name).read_bytes()
+
+
+def test_a_training_that_is_stopped_and_resumed_ends_with_the_same_bytes(cflex, kinase, few, tmp_path, monkeypatch):
+    assert cflex(*_train(kinase, tmp_path / "whole", particles=few)).code == 0
+
+    class Counting(list):
+        """Says stop after four of six steps, as SIGTERM would."""
+
+        asked = 0
+
+        def __bool__(self):
+            self.asked += 1
+            return self.asked >= 4
+
+    @contextmanager
+    def soon():
+        yield Counting([signal.SIGTERM])
+
+    with monkeypatch.context() as patched:
+        patched.setattr("continuousflex_dl.cli.cryovit.asked_to_stop", soon)
+        ended = cflex(*_train(kinase, tmp_path / "parts", particles=few))
+        assert ended.code == 143
+        assert "--resume" in ended.err
+    assert not (tmp_path / "parts" / "particles.star").exists()
+    assert cflex(*_train(kinase, tmp_path / "parts", particles=few), "--resume").code == 0
+    for name in ("model.safetensors", "model.json", "loss.csv", "conformations.h5", "particles.star"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes(), name
+    assert not (tmp_path / "parts" / "training").exists()
+
+
+def test_a_vision_transformer_makes_the_latents_of_new_particles_at_once(cflex, kinase, few, tmp_path):
+    vit = ["--encoder", "vit", "--vit-width", "16", "--patch", "8"]
+    assert cflex(*_train(kinase, tmp_path / "model", *vit, particles=few)).code == 0
+    ended = cflex("cryovit", "infer", tmp_path / "model", few, "-o", tmp_path / "out", "--no-refine")
+    assert ended.code == 0, ended.err
+
+
+def test_known_structures_are_learned(cflex, kinase, tmp_path, trained):
+    known = ["--supervised", trained / "conformations.h5", "--max-resolution", "12"]
+    assert cflex(*_train(kinase, tmp_path / "model", *known)).code == 0
+    results = json.loads((tmp_path / "model" / "run.json").read_text())["results"]
+    assert results["variant"] == "supervised"
+    figures = _evaluate(cflex, tmp_path / "model", kinase, tmp_path / "metrics")
+    assert figures["rmsd_angst"]["structures"]["mean"] < 0.6 * 5.55
+
+
+def test_the_presets_of_the_thesis_run(cflex, kinase, few, trained, tmp_path):
+    with h5py.File(trained / "conformations.h5") as stored, h5py.File(tmp_path / "known.h5", "w") as file:
+        file["coordinates"] = stored["coordinates"][:24]
+    small = ["--preset", "thesis", "--vit-width", "32"]
+    for name, more in (("unsupervised", []), ("supervised", ["--supervised", tmp_path / "known.h5"])):
+        ended = cflex(*_train(kinase, tmp_path / name, *small, *more, particles=few))
+        assert ended.code == 0, ended.err
+        record = json.loads((tmp_path / name / "model.json").read_text())
+        assert record["variant"] == name
+        assert record["settings"]["vit"]["depth"] == 6
+        infer = ["cryovit", "infer", tmp_path / name, few, "-o", tmp_path / f"{name}-out", "--no-refine"]
+        assert cflex(*infer).code == 0
+        with h5py.File(tmp_path / f"{name}-out" / "conformations.h5") as file:
+            assert np.isfinite(file["coordinates"][()]).all()
+
+
+def test_a_loss_that_is_not_finite_stops_with_one_line(refused, kinase, tmp_path):
+    line = refused(*_train(kinase, tmp_path / "out", "--learning-rate", "1e30"))
+    assert "expected finite numbers" in line or "not finite" in line
+    assert "learning rate" in line
+
+
+def test_bad_input_is_said_in_one_line(refused, trained, kinase, tiny, tmp_path):
+    infer = ["cryovit", "infer"]
+    assert "cflex cryovit train" in refused(*infer, tmp_path, kinase.truth, "-o", tmp_path / "a")
+    assert "box of 48 px" in refused(*infer, trained, tiny.truth, "-o", tmp_path / "b")
+    assert "pixel size of 3" in refused(*infer, trained, kinase.truth, "-o", tmp_path / "c", "--pixel-size", "3")
+    assert "no encoder" in refused(*infer, trained, kinase.truth, "-o", tmp_path / "d", "--no-refine")
+    assert "CUDA" in refused(*_train(kinase, tmp_path / "e", "--device", "cuda:7"))
+    assert "no such file" in refused(*_train(kinase, tmp_path / "f", "--supervised", tmp_path / "none.h5"))
+    train = ["cryovit", "train", tiny.particles, "--reference", tiny.structure, *FEW]
+    assert "poses to start from" in refused(*train, "-o", tmp_path / "g")
+    assert "heads" in refused(*_train(kinase, tmp_path / "h", "--vit-width", "30"))
+    write_star(tmp_path / "three.star", read_particles(kinase.truth).rows(0, 3))
+    three = ["cryovit", "train", tmp_path / "three.star", "--reference", kinase.structure, *FEW]
+    assert "--validation" in refused(*three, "-o", tmp_path / "i", "--encoder", "vit")
+
+
+def test_labels_of_other_particles_or_atoms_are_refused(refused, trained, kinase, tmp_path):
+    with h5py.File(tmp_path / "few.h5", "w") as file:
+        file["coordinates"] = np.zeros((5, 214, 3), dtype=np.float32)
+    assert "structures of 5 particles" in refused(*_train(kinase, tmp_path / "a", "--supervised", tmp_path / "few.h5"))
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["coordinates"] = np.zeros((96, 100, 3), dtype=np.float32)
+    assert "100 atoms" in refused(*_train(kinase, tmp_path / "b", "--supervised", tmp_path / "other.h5"))
+    with h5py.File(trained / "conformations.h5") as good, h5py.File(tmp_path / "nan.h5", "w") as file:
+        broken = good["coordinates"][()]
+        broken[17, 3] = np.nan
+        file["coordinates"] = broken
+    assert "row 18" in refused(*_train(kinase, tmp_path / "c", "--supervised", tmp_path / "nan.h5"))
+
+
+def test_a_network_of_another_version_is_refused(refused, trained, kinase, tmp_path):
+    for change, expected in (({"format": 99}, "format 99"), ({"settings": {"latent": 3}}, "another version")):
+        copy = tmp_path / f"copy-{expected.replace(' ', '-')}"
+        copy.mkdir()
+        for name in ("model.safetensors", "model.json"):
+            (copy / name).write_bytes((trained / name).read_bytes())
+        record = json.loads((copy / "model.json").read_text())
+        (copy / "model.json").write_text(json.dumps({**record, **change}))
+        assert expected in refused("cryovit", "infer", copy, kinase.truth, "-o", copy / "out")
