@@ -138,7 +138,7 @@ def typical(amplitudes: np.ndarray, threshold: float) -> np.ndarray:
     offset = amplitudes - amplitudes.mean(axis=0)
     covariance = np.atleast_2d(np.cov(amplitudes.T))
     covariance += 1e-9 * max(float(np.trace(covariance)), 1e-9) * np.eye(len(covariance))
-    return np.einsum("ni,nij,nj->n", offset, np.linalg.inv(covariance), offset) <= threshold**2
+    return np.einsum("ni,ij,nj->n", offset, np.linalg.inv(covariance), offset) <= threshold**2
 
 
 def split(count: int, validation: float, seed: int, source: str) -> tuple[np.ndarray, np.ndarray]:

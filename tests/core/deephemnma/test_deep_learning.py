@@ -1,0 +1,162 @@
+"""What a network learns is in the images: guards against leaks between particles and labels that stay behind."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from continuousflex_dl.core.deephemnma.labels import Labels
+from continuousflex_dl.core.deephemnma.objective import constant_like, mean_errors
+from continuousflex_dl.core.deephemnma.particles import Particles
+from continuousflex_dl.core.deephemnma.presets import PRESETS
+from continuousflex_dl.core.deephemnma.sources import moved
+from continuousflex_dl.core.errors import InputError
+from continuousflex_dl.core.hemnma.posterior import NEAR_DEG
+from continuousflex_dl.core.imaging.rotations import angle_between
+
+CPU = torch.device("cpu")
+SMALL = replace(PRESETS["default"], batch=32, network_box=32, radii=16, angles=32, widths=(16, 32, 64, 128))
+
+
+def errors_of(prepared, model):
+    model.eval()
+    return prepared.learning.validate(model)
+
+
+def constant_errors(prepared):
+    truth = Labels.join([labels for _, labels in prepared.learning.held.batches()])
+    return mean_errors(constant_like(truth), truth, prepared.objective)
+
+
+def test_labels_are_learned_and_permuted_labels_are_not(labelled, tmp_path):
+    """The second half fails where a validation particle, or a copy of it, is trained on."""
+    order = np.random.default_rng(3).permutation(len(labelled.table))
+    wrong = labelled.table.with_poses(labelled.table.euler_deg[order], labelled.table.shift_angst[order])
+    wrong = wrong.with_amplitudes({mode: values[order] for mode, values in labelled.table.amplitudes.items()})
+    shares = {}
+    for name, table in (("right", labelled.table), ("permuted", wrong)):
+        (tmp_path / name).mkdir()
+        prepared = labelled.prepared(table=table, source="labelled")
+        model, _ = labelled.train(prepared, tmp_path / name, 120)
+        found, chance = errors_of(prepared, model), constant_errors(prepared)
+        shares[name] = {kind: found[kind] / chance[kind] for kind in ("amplitude_angst", "angle_deg")}
+    assert shares["right"]["angle_deg"] < 0.75
+    assert shares["right"]["amplitude_angst"] < 0.9
+    assert min(shares["permuted"].values()) > 0.95
+
+
+def test_rendered_particles_teach_what_others_show(learned):
+    """Trained on rendered particles alone, tested on simulated ones, which are made in another way."""
+    _, network = learned
+    found = network.record["held_out"]["validation"]
+    assert found["angle_deg"] < 60.0  # chance: 126
+    assert found["amplitude_angst"] < 27.0  # chance: 30
+    assert network.record["errors"]["constant"] is False
+
+
+@pytest.mark.parametrize(("degrees", "share"), [(90.0, 0.1), (180.0, 0.1), (37.0, 0.5)])
+def test_turning_an_image_turns_the_predicted_orientation(labelled, learned, degrees, share):
+    """By quarters of a circle the columns of the network change places; between them it has to have learned it."""
+    _, network = learned
+    particles = Particles(labelled.table, labelled.stack, network.preparation)
+    images = particles.prepared(np.arange(64))
+    before = network.predict(images)
+    angle, still = torch.full((64,), np.deg2rad(degrees), dtype=torch.float32), torch.zeros(64, 2)
+    after, wanted = network.predict(moved(images, angle, still)), before.labels.moved(angle, still)
+    off = angle_between(after.labels.rotation, wanted.rotation)
+    unmoved = angle_between(after.labels.rotation, before.labels.rotation)
+    assert off.median() < share * before.angle_std.median()
+    assert unmoved.rad2deg().median() == pytest.approx(degrees, abs=10)
+    spread = before.amplitude_std.median(0).values
+    assert ((after.labels.amplitudes - before.labels.amplitudes).abs().median(0).values < share * spread).all()
+    assert (after.labels.shift_angst - wanted.shift_angst).abs().median() < share * before.shift_std.median()
+
+
+def test_validation_and_test_share_no_particle_with_training(labelled):
+    division = labelled.prepared(test=0.2).division
+    rows = [set(rows.tolist()) for rows in (division.training, division.validation, division.test)]
+    assert [len(part) for part in rows] == [420, 60, 120]
+    assert len(set.union(*rows)) == 600
+    source = labelled.prepared(test=0.2).learning.source
+    seen = {source._row(number) for number in range(3 * len(rows[0]))}
+    assert seen == rows[0]
+
+
+def test_an_epoch_holds_every_particle_once(labelled):
+    source = labelled.prepared().learning.source
+    count = len(source.rows)
+    for epoch in range(2):
+        assert sorted(source._row(epoch * count + number) for number in range(count)) == source.rows.tolist()
+    assert [source._row(number) for number in range(count)] != [source._row(count + number) for number in range(count)]
+
+
+def test_a_batch_is_a_function_of_its_step(labelled):
+    for source in ("labelled", "rendered", "both"):
+        first, again = (labelled.prepared(source=source).learning for _ in range(2))
+        images, labels = first.batch(7)
+        first.batch(8)
+        assert torch.equal(images, again.batch(7)[0])
+        assert torch.equal(labels.rotation, again.batch(7)[1].rotation)
+        assert not torch.equal(images, again.batch(8)[0])
+
+
+def test_processes_see_different_particles(labelled):
+    from continuousflex_dl.core.distributed import Place
+
+    def images(rank):
+        from continuousflex_dl.core.deephemnma.learning import Request, prepare
+
+        place = Place(rank, 2, rank, 2)
+        request = Request(modes=(7, 8), source="both")
+        prepared = prepare(
+            labelled.table, labelled.stack, labelled.modes, SMALL, request, batch_size=8, dtype=torch.float32,
+            device=CPU, place=place,
+        )  # fmt: skip
+        return prepared.learning.batch(0)[0]
+
+    first, second = images(0), images(1)
+    assert len(first) == len(second) == 4
+    assert not any(torch.equal(a, b) for a in first for b in second)
+
+
+@pytest.mark.parametrize("modes", [(7,), (7, 8), (7, 8, 9)])
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_any_number_of_modes_trains(labelled, tmp_path, modes, preset):
+    from continuousflex_dl.core.io.modes import read_modes
+
+    values = {mode: labelled.table.amplitudes.get(mode, labelled.table.amplitudes[7] * 0.5) for mode in modes}
+    table = labelled.table.take(np.arange(24)).with_amplitudes({mode: v[:24] for mode, v in values.items()})
+    some = replace(labelled, modes=read_modes(labelled.folder / "nma" / "modes.npz").select(modes))
+    chosen = SMALL if preset == "default" else replace(PRESETS["paper"], network_box=32)
+    chosen = replace(chosen, batch=8)
+    prepared = some.prepared(chosen, table=table, modes=modes, source="labelled", validation=0.25)
+    model, outcome = labelled.train(prepared, tmp_path, 2, chosen)
+    assert np.isfinite(outcome.standing.best["loss"])
+    images, _ = prepared.learning.batch(0)
+    found = prepared.objective.predicted(model(images)).labels
+    assert found.amplitudes.shape == (8, len(modes))
+
+
+def test_odd_labels_are_left_out(labelled):
+    values = {mode: np.array(v) for mode, v in labelled.table.amplitudes.items()}
+    values[7][5] = 900.0
+    table = labelled.table.with_amplitudes(values)
+    paper = labelled.prepared(replace(PRESETS["paper"], network_box=32), table=table)
+    assert 5 not in np.concatenate([paper.division.training, paper.division.validation])
+    flags = np.ones(len(table), dtype=bool)
+    flags[:3] = False
+    kept = labelled.prepared(table=labelled.table.with_results(converged=flags)).division
+    assert set(range(3)).isdisjoint(np.concatenate([kept.training, kept.validation]).tolist())
+
+
+def test_what_cannot_be_divided_is_refused(labelled):
+    with pytest.raises(InputError, match="leave 0 for validation"):
+        labelled.prepared(table=labelled.table.take(np.arange(4)), validation=0.1)
+
+
+def test_confidence_is_the_share_of_a_normal_error_within_ten_degrees():
+    from continuousflex_dl.core.deephemnma.predict import _near
+
+    draws = np.random.default_rng(0).normal(scale=6.0, size=(200_000, 3))
+    assert _near(6.0) == pytest.approx((np.linalg.norm(draws, axis=1) < NEAR_DEG).mean(), abs=0.005)
