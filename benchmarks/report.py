@@ -8,8 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from reference_program import CPU_S
+from tables import tables
 
-OTHER_REPORTS = ("normal_modes.json", "reconstruction.json", "memory.json")
+OTHERS = {
+    "normal_modes": "Normal modes and pseudoatoms",
+    "fitting": "Fitting of a structure to a map",
+    "reconstruction": "Reconstruction, free energy, groups",
+    "memory": "Memory of `cflex hemnma` and of particle files",
+    "ribosome": "Real ribosome images",
+    "deephemnma": "DeepHEMNMA",
+    "cryovit": "Cryo-ViT",
+    "viewer": "The viewer",
+}
 
 
 def computer() -> dict[str, Any]:
@@ -34,13 +44,32 @@ def computer() -> dict[str, Any]:
     }
 
 
-def page(report: dict[str, Any], folder: Path) -> str:
-    """Text of the page; other reports in `folder` are taken in."""
-    machine = report["computer"]
+def page(folder: Path) -> str:
+    """Text of the page from all the reports in a folder."""
     lines = [
         "# Benchmarks",
         "",
         "Written by `make bench` (`benchmarks/run_benchmarks.py`); do not edit.",
+    ]
+    if (folder / "results.json").is_file():
+        lines += hemnma(_read(folder / "results.json"))
+    for name, title in OTHERS.items():
+        file = folder / f"{name}.json"
+        if file.is_file():
+            lines += ["", f"## {title}", "", f"`python benchmarks/{name}.py`; figures in `benchmarks/{name}.json`."]
+            lines += tables(_read(file))
+    return "\n".join(lines) + "\n"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def hemnma(report: dict[str, Any]) -> list[str]:
+    """Lines of the section on ``cflex hemnma``."""
+    machine = report["computer"]
+    lines = [
         "",
         f"{machine['processor']} (bfloat16: {machine['bfloat16']}), {machine['system']}, Python {machine['python']}, torch "
         f"{machine['torch']}. Medians of {report['repeats']} runs, one thread unless said otherwise.",
@@ -93,11 +122,7 @@ def page(report: dict[str, Any], folder: Path) -> str:
         f"10 modes take {larger['ten_modes_over_three']:.2f} times the marginal time of 3; 17,000 nodes take "
         f"{larger['nodes_17000_over_1656']:.2f} times that of 1,656 atoms (64 px).",
     ]
-    for name in OTHER_REPORTS:
-        if (folder / name).is_file():
-            lines += ["", f"## {name.removesuffix('.json').replace('_', ' ').capitalize()}", "", "```json"]
-            lines += [json.dumps(json.loads((folder / name).read_text(encoding="utf-8")), indent=1), "```"]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _three(ratios: dict[str, float] | None) -> str:
