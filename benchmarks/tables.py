@@ -38,12 +38,10 @@ def _is_nested(value: Any) -> bool:
 
 
 def _is_row(value: dict[str, Any]) -> bool:
-    return not any(
-        _is_nested(inner) and any(_is_nested(deep) for deep in inner.values())
-        if isinstance(inner, dict)
-        else _is_nested(inner)
-        for inner in value.values()
-    )
+    """Whether a dictionary reads well as one line: plain values, and fewer groups of plain values than those."""
+    inner = [one for one in value.values() if _is_nested(one)]
+    flat = all(isinstance(one, dict) and not any(map(_is_nested, one.values())) for one in inner)
+    return flat and len(inner) < len(value) - len(inner)
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
