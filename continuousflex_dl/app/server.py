@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import logging
 import secrets
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +67,7 @@ def make_app(datasets: Sequence[Dataset], token: str, *, points: int = 20_000) -
             abort(403)
         if not same_origin(request.headers.get("Origin", ""), host):
             abort(403)
+        app.extensions["cflex"].touch()
         g.by_query = bool(places["query"]) and places["cookie"] != token
 
     @app.after_request
@@ -161,13 +164,20 @@ class Server:
         """What the requests share."""
         return self.app.extensions["cflex"]
 
-    def serve(self) -> None:
-        """Serve until `close` is called or an exception comes (Ctrl-C)."""
+    def serve(self, idle_minutes: float = 0.0) -> None:
+        """Serve until `close` is called, an exception comes (Ctrl-C), or nobody has asked for anything in some time."""
+        if idle_minutes > 0:
+            threading.Thread(target=self._watch, args=(60 * idle_minutes,), daemon=True).start()
         try:
             self._server.serve_forever(poll_interval=0.2)
         finally:
             self.state.close()
             self._server.server_close()
+
+    def _watch(self, seconds: float) -> None:
+        while not self.state.idle_for(seconds):
+            time.sleep(min(1.0, seconds / 4))
+        self.close()
 
     def close(self) -> None:
         """Stop serving; from another thread than that of `serve`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,6 +36,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.heavy = threading.Lock()  # structures and maps are made one at a time, or they slow each other down
+        self._last = time.monotonic()
         self._orders: dict[int, NDArray[np.int64]] = {}
 
     @cached_property
@@ -64,6 +66,15 @@ class State:
             count = self.dataset(number).count
             self._orders[number] = np.random.default_rng(_SEED).permutation(count).astype(np.int32)
         return self._orders[number]
+
+    def touch(self) -> None:
+        """Note that somebody is there."""
+        self._last = time.monotonic()
+
+    def idle_for(self, seconds: float) -> bool:
+        """Whether nobody has asked for anything in this time, and no job runs."""
+        busy = "jobs" in self.__dict__ and any(job.state in ("waiting", "running") for job in self.jobs.all())
+        return not busy and time.monotonic() - self._last > seconds
 
     def close(self) -> None:
         """End the jobs."""

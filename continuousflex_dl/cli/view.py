@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import subprocess
 import sys
 import webbrowser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
@@ -42,12 +44,20 @@ def run(options: ViewOptions, run: Run) -> None:
     server = Server(datasets, port=options.port, points=options.points)
     print(server.address, flush=True)
     run.say("the viewer runs until Ctrl-C; nobody without this address can use it")
-    if options.browser and not webbrowser.open(server.address):
-        run.say("there is no web browser here; open the address yourself, from afar through a tunnel (ssh -L)")
-    try:
-        server.serve()
-    except KeyboardInterrupt:
-        run.say("closed")
+    with TemporaryDirectory(prefix="cflex-view-") as private:
+        if options.browser and not open_browser(server.address, Path(private)):
+            run.say("there is no web browser here; open the address yourself, from afar through a tunnel (ssh -L)")
+        try:
+            server.serve(options.idle_minutes)
+        except KeyboardInterrupt:
+            run.say("closed")
+
+
+def open_browser(address: str, private: Path) -> bool:
+    """Open the page by way of a file that only this user can read: command lines, and the token in them, all can."""
+    file = private / "open.html"
+    file.write_text(f'<meta http-equiv="refresh" content="0; url={html.escape(address)}">', encoding="utf-8")
+    return webbrowser.open(file.as_uri())
 
 
 def read_dataset(folder: Path, workspace: Path, structure: str | None, run: Run) -> Dataset:

@@ -24,7 +24,9 @@ from ..protocols import (
     CflexProtSimulate,
     CflexProtSpace,
 )
+from ..viewers import CflexHEMNMAViewer
 from .synthetic import write_structure
+from .web_client import WebClient
 
 N_PARTICLES = 8
 PIXEL = 2.0
@@ -159,6 +161,38 @@ class TestWorkflow(BaseTest):
         assert space.outputParticles.getFlexInfo().getProgName() == "CflexHEMNMA"
         assert os.path.exists(space.outputTrajectory.getFileName())
         assert "report.html" in " ".join(space.summary())
+        self.fromTheViewer(hemnma)
+
+    def fromTheViewer(self, hemnma):
+        """Viewer of a HEMNMA run -> selection -> subset, structure and map, registered in the project."""
+        viewer = CflexHEMNMAViewer(project=self.proj, protocol=hemnma)
+        (view,) = viewer._getVisualizeDict()["displayBrowser"]()
+        with WebClient(view.command()) as client:
+            told = client.json("GET", "datasets")
+            assert told["scipion"] == [True]
+            assert told["datasets"][0]["count"] == N_PARTICLES
+            amplitudes = {item.getObjId(): amplitudes_of(item)[0] for item in hemnma.outputParticles.iterItems()}
+            middle = float(np.median(list(amplitudes.values())))
+            recipe = {"steps": [{"how": "new", "where": f"cflexModeAmplitude7 > {middle}"}]}
+            client.json("PUT", "0/selections/upper", {"recipe": recipe})
+            wanted = {"selections": ["upper"], "reconstruct": True, "unconverged": True, "label": "from the viewer"}
+            started = client.json("POST", "0/command/scipion", {**wanted, "run": True})
+            assert f"in_project {os.path.abspath('.')} {hemnma.getObjId()}" in started["command"]
+            client.finish(started["job"])
+        runs = self.proj.getRuns(refresh=True)
+        group = next(run for run in runs if run.getObjLabel() == "from the viewer")
+        assert isinstance(group, CflexProtGroup)
+        assert group.isFinished()
+        expected = {number for number, amplitude in amplitudes.items() if amplitude > middle}
+        assert {item.getObjId() for item in group.outputGroup01.iterItems()} == expected
+        assert group.outputGroup01.hasAlignmentProj()
+        self.assertSetSize(group.outputVolumes, 1)
+        self.assertSetSize(group.outputStructures, 1)
+        space = group.inputParticles.get(), group.inputParticles.getObjValue()
+        assert space[0].getSize() == N_PARTICLES
+        assert isinstance(space[1], CflexProtSpace)
+        assert space[1].inputParticles.getObjValue().getObjId() == hemnma.getObjId()
+        assert os.listdir("Uploads") == ["upper.json"]
 
     def test_groups_maps_and_trajectory(self):
         """From particles with known poses: space, groups with their maps, a map of a subset, a trajectory."""

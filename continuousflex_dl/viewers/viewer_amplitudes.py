@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pyworkflow.protocol.params as params
 from pwem.objects import SetOfParticlesFlex
 from pyworkflow.viewer import DESKTOP_TKINTER, ProtocolViewer, Viewer
@@ -12,7 +14,10 @@ from ..options.base import parse_mode_list
 from ..protocols import CflexProtHEMNMA, CflexProtSimulate
 from . import plots
 from .data import ParticleValues, amplitude_values
+from .web import WebView
 from .windows import FigureView
+
+PARTICLES_FILE = "particles.star"
 
 
 def chosen(found: ParticleValues, selection: str) -> list[int]:
@@ -77,16 +82,23 @@ class CflexHEMNMAViewer(ProtocolViewer):
             "modes", params.StringParam, default="", label="Modes",
             help="One, two or three mode numbers, for example 7,8; empty: the first ones.",
         )  # fmt: skip
+        form.addParam("displayBrowser", params.LabelParam, label="Select and animate (web browser)")
         form.addParam("displayScatter", params.LabelParam, label="Scatter plot")
         form.addParam("displayHistogram", params.LabelParam, label="Histogram of the first of them")
         form.addParam("displayScore", params.LabelParam, label="Histogram of the scores")
 
     def _getVisualizeDict(self):
         return {
+            "displayBrowser": self._showBrowser,
             "displayScatter": self._showScatter,
             "displayHistogram": self._showHistogram,
             "displayScore": self._showScore,
         }
+
+    def _showBrowser(self, paramName=None):
+        if not os.path.exists(self.protocol._resultPath(PARTICLES_FILE)):
+            return [self.errorMessage("There are no particles yet.")]
+        return [WebView(self.protocol._resultPath())]
 
     def _particles(self):
         particles = getattr(self.protocol, "outputTruth", None) or getattr(self.protocol, "outputParticles", None)

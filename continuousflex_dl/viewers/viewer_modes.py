@@ -13,6 +13,7 @@ from pyworkflow.viewer import DESKTOP_TKINTER, ProtocolViewer, Viewer
 from ..convert import ConversionError, read_modes
 from ..protocols import CflexProtNMA
 from . import plots, plots_modes
+from .web import WebView
 from .windows import FigureView
 
 QUANTITIES = ("collectivity", "eigenvalue", "score")
@@ -104,6 +105,7 @@ class CflexNMAViewer(ProtocolViewer):
             label="Quantity", help="Collectivity near 1: all atoms move. Small eigenvalue: an easy motion. "
             "Small score: both.",
         )  # fmt: skip
+        form.addParam("displayBrowser", params.LabelParam, label="Watch the modes move (web browser)")
         form.addParam("displayModes", params.LabelParam, label="Plot it for all modes")
         form.addParam("modeNumber", params.IntParam, default=7, label="Mode number")
         form.addParam("displayProfile", params.LabelParam, label="Plot the displacement of every atom")
@@ -112,11 +114,17 @@ class CflexNMAViewer(ProtocolViewer):
 
     def _getVisualizeDict(self):
         return {
+            "displayBrowser": self._showBrowser,
             "displayModes": self._showModes,
             "displayProfile": self._showProfile,
             "displayOverlap": lambda _: self._showTable(overlap_figure, OVERLAP, "Overlap"),
             "displayFluctuations": lambda _: self._showTable(fluctuation_figure, FLUCTUATIONS, "Fluctuations"),
         }
+
+    def _showBrowser(self, paramName=None):
+        if not os.path.exists(self.protocol._resultPath("modes.npz")):
+            return [self.errorMessage("The modes are not computed yet.")]
+        return [WebView(self.protocol._resultPath())]
 
     def _showTable(self, make, name, title):
         try:

@@ -12,9 +12,10 @@ from ..protocols import CflexProtSpace
 from . import plots
 from .data import space_values
 from .maps import read_energy
+from .web import WebView
 from .windows import FigureView, ReportView
 
-REPORT, LANDSCAPE = "report.html", "landscape.npz"
+SPACE_FILE, REPORT, LANDSCAPE = "space.npz", "report.html", "landscape.npz"
 
 
 def space_figure(particles, dimensions: int):
@@ -46,16 +47,23 @@ class CflexSpaceViewer(ProtocolViewer):
             "dimensions", params.EnumParam, choices=["1", "2", "3"], default=1,
             display=params.EnumParam.DISPLAY_HLIST, label="Dimensions",
         )  # fmt: skip
+        form.addParam("displayBrowser", params.LabelParam, label="Select and animate (web browser)")
         form.addParam("displaySpace", params.LabelParam, label="Scatter plot")
         form.addParam("displayEnergy", params.LabelParam, label="Free energy along the first axes")
         form.addParam("displayReport", params.LabelParam, label="Report (web browser)")
 
     def _getVisualizeDict(self):
         return {
+            "displayBrowser": self._showBrowser,
             "displaySpace": self._showSpace,
             "displayEnergy": self._showEnergy,
             "displayReport": self._showReport,
         }
+
+    def _showBrowser(self, paramName=None):
+        if not os.path.exists(self.protocol._resultPath(SPACE_FILE)):
+            return [self.errorMessage("The space is not computed yet.")]
+        return [WebView(self.protocol._resultPath())]
 
     def _showSpace(self, paramName=None):
         particles = getattr(self.protocol, "outputParticles", None)

@@ -50,6 +50,12 @@ def results(tmp_path_factory) -> dict[str, Path]:
     return {"modes": folder / "modes", "method": folder / "method", "space": folder / "space"}
 
 
+@pytest.fixture(scope="session")
+def million(tmp_path_factory) -> Path:
+    """A space of a million particles."""
+    return write_large_space(tmp_path_factory.mktemp("million"), 1_000_000)
+
+
 def write_large_space(folder: Path, count: int, seed: int = 0) -> Path:
     """Particles along a helix in three axes, without structures; a particle file with their scores."""
     rng = np.random.default_rng(seed)

@@ -117,6 +117,7 @@ export class Molecule {
       if (!this.map) return;
       await this.plugin.state.data.build().delete(this.map.data).commit();
       this.map = null;
+      this.viewer.resetCamera?.();
     });
   }
 

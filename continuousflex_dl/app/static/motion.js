@@ -20,7 +20,7 @@ export class Motion {
     this.place = latest((values) => this.placeNow(values));
     const tools = data.kind === 'space' ? [h('label', {}, 'Path ', this.way)] : [];
     this.element = h('div', {},
-      h('div', { class: 'row' }, ...tools, this.play, this.position, this.readout, h('label', { title: 'Map of the structure, 3 Å or coarser' }, this.map, ' map')),
+      h('div', { class: 'row' }, ...tools, this.play, data.kind === 'space' ? this.position : null, this.readout, h('label', { title: 'Map of the structure, 3 Å or coarser' }, this.map, ' map')),
       data.sliders.length ? h('details', {}, h('summary', { class: 'note' }, 'Amplitudes of the modes'), h('div', { class: 'sliders' }, ...this.sliders.map((s) => s.row),
         h('div', { class: 'row' }, h('button', { onclick: guarded(() => this.reset()) }, 'All zero')))) : null);
     this.fillWays();

@@ -12,6 +12,7 @@ export class Side {
   constructor(app, place) {
     this.app = app;
     this.first = 0;
+    this.skipped = 0;
     this.build(place);
     this.refresh = later(guarded(() => this.update()), 30);
     this.again = later(() => this.refresh(), 2000);
@@ -192,7 +193,7 @@ export class Side {
   }
 
   async drawJobs() {
-    if (document.hidden) return;
+    if (document.hidden && ++this.skipped % 20) return;  // a page in the background still says that it is there
     const { jobs } = await getJson('jobs');
     const text = JSON.stringify(jobs);
     if (text === this.jobsText) return;
