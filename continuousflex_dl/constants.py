@@ -4,6 +4,8 @@ PACKAGE = "continuousflex_dl"
 
 # progName of pwem's FlexInfo: who made a SetOfParticlesFlex (other plugins branch on it)
 PROGRAM_HEMNMA = "CflexHEMNMA"
+PROGRAM_CRYOVIT = "CflexCryoViT"
+PROGRAM_DEEPHEMNMA = "CflexDeepHEMNMA"
 PROGRAM_SIMULATE = "CflexSimulate"
 PROGRAM_SPACE = "CflexSpace"
 
@@ -22,9 +24,12 @@ GROUPS_FILE = "groups.csv"
 RECORD_FILE = "run.json"
 PSEUDOATOMS_FILE = "pseudoatoms.cif"
 MODEL_MAP_FILE = "model.mrc"
+MODEL_FILE = "model.json"
+PREDICTIONS_FILE = "predictions.star"
 
 # attributes of pwem's FlexInfo: where the space of a set, and its conformations, are kept
 SPACE_ATTRIBUTE = "cflexSpace"
 CONFORMATIONS_ATTRIBUTE = "cflexConformations"
+MODEL_ATTRIBUTE = "cflexModel"  # directory of the trained network that made a set
 
 FIRST_NON_RIGID_MODE = 7  # modes are numbered from 1 and the first six are rigid-body motions

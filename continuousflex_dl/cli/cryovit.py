@@ -262,8 +262,8 @@ def _preset(options: CryovitTrainOptions) -> Preset:
     preset = PRESETS["thesis supervised" if direct else options.preset]
     vit = {"patch": options.patch, "width": options.vit_width}
     asked: dict[str, Any] = {
-        "decoder": options.decoder,
-        "encoder": options.encoder,
+        "decoder": None if options.decoder == "preset" else options.decoder,
+        "encoder": None if options.encoder == "preset" else options.encoder,
         "latent": options.latent_size,
         "beta": options.beta,
         "vit": replace(preset.settings.vit, **{name: value for name, value in vit.items() if value is not None}),

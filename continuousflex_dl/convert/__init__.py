@@ -1,7 +1,7 @@
 """Scipion objects to plain files and back. Knows pwem and the file formats; never torch."""
 
 from .alignment import matrix_from_pose, pose_from_matrix
-from .conformations import latent_of, write_latents
+from .conformations import latent_of, read_latents, write_latents
 from .images import ConversionError
 from .modes import ModesInput, describe_numbers, mode_numbers, prepare_modes, read_modes, write_modes_folder
 from .particles import (
@@ -36,6 +36,7 @@ __all__ = [
     "prepare_modes",
     "prepare_volume",
     "read_groups",
+    "read_latents",
     "read_modes",
     "read_modes_file",
     "read_space",

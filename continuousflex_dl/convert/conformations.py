@@ -1,4 +1,4 @@
-"""Latents and coordinates of flexible particles, as the HDF5 file that ``cflex space`` reads."""
+"""Latents and coordinates of flexible particles, as the HDF5 file that ``cflex space`` reads and methods write."""
 
 from __future__ import annotations
 
@@ -16,6 +16,19 @@ def latent_of(item: Any) -> list[float]:
     """Latent of a flexible particle (``zFlex``); empty where it has none."""
     stored = getattr(item, "_zFlex", None)
     return [] if stored is None else [float(value) for value in stored]
+
+
+def read_latents(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read the latents (n, d) of ``conformations.h5``; raises `ConversionError` where there are none."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return np.asarray(file["latent"][()], dtype=np.float64)
+    except (OSError, KeyError) as error:
+        raise ConversionError(
+            f"{path}: cannot be read ({error}), expected the latents of particles; run it again"
+        ) from None
 
 
 def write_latents(particles: Any, path: str | os.PathLike[str]) -> int:

@@ -27,11 +27,11 @@ class CryovitTrainOptions(CommonOptions):
     preset: Literal["default", "thesis"] = option(
         "default", help="default: a latent of its own for every particle, elastic motions, images of any scale; thesis: Cryo-ViT as in Hamitouche's thesis (ViT of depth 6, free displacements, mean square error; with --supervised: from the image to turned and shifted coordinates).", label="Preset"
     )
-    decoder: Literal["smooth", "modes", "free"] | None = option(
-        None, help="What the latent is turned into: smooth, learned combinations of the elastic motions of the reference; modes, one normal mode each and a small free residue; free, displacements of every node; default: that of the preset.", label="Decoder"
+    decoder: Literal["preset", "smooth", "modes", "free"] = option(
+        "preset", help="What the latent is turned into: smooth, learned combinations of the elastic motions of the reference; modes, one normal mode each and a small free residue; free, displacements of every node; preset: smooth (thesis free).", label="Decoder"
     )
-    encoder: Literal["none", "vit"] | None = option(
-        None, help="Where latents come from: none, every particle is fitted; vit, a vision transformer sees them in the image (for ten thousand images and more); default: that of the preset.", label="Encoder"
+    encoder: Literal["preset", "none", "vit"] = option(
+        "preset", help="Where latents come from: none, every particle is fitted; vit, a vision transformer sees them in the image (for ten thousand images and more); preset: none (thesis vit).", label="Encoder"
     )
     latent_size: int | None = option(None, help="Numbers per particle; default: that of the preset (8; thesis 32).", ge=1, le=256, label="Size of the latent")
     refine_poses: bool = option(True, help="Refine the given poses together with the structures.", label="Refine poses")

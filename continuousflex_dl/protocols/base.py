@@ -151,7 +151,7 @@ class CflexProtocol(EMProtocol):
 
     def _resultPath(self, *names: str) -> str:
         """Path in the output directory of the command."""
-        return self._getExtraPath(self.COMMAND, *names)
+        return self._getExtraPath(self.COMMAND.replace(" ", "_"), *names)
 
     def _inputPath(self, *names: str) -> str:
         """Path in the folder of converted inputs."""

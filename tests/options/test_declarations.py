@@ -41,7 +41,8 @@ def test_option_is_described(entry, name):
 def test_physical_numbers_have_a_unit(entry):
     pure = {
         "n_modes", "n_particles", "n_components", "n_frames", "model", "mode", "axis", "threads", "seed", "hypotheses",
-        "batch_size", "collectivity_threshold", "snr", "amplitude_contrast",
+        "batch_size", "collectivity_threshold", "snr", "amplitude_contrast", "epochs", "learning_rate", "patience",
+        "validation", "test", "latent_size", "vit_width", "beta",
     }  # fmt: skip
     for name, field in entry.options.model_fields.items():
         if field.annotation in (float, int, float | None, int | None) and name not in pure:
