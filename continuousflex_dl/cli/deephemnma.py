@@ -74,12 +74,8 @@ def run_deephemnma_train(options: DeephemnmaTrainOptions, run: Run) -> None:
     source = _source(options, table, wanted)
     full = options.preset == "paper" and options.precision == "auto"
     dtype = torch.float32 if full else product_dtype(device, options.precision)
-    if run.place.leads:
-        run.claim_output()
-        if run.crew is not None:
-            run.crew.announce(stage="ready")
-    elif run.crew is None or not run.crew.wait_until_ready():
-        return
+    if not run.place.leads and (run.crew is None or not run.crew.wait_until_ready()):
+        return  # all was done already
     request = Request(
         modes=wanted,
         source=source,
@@ -97,6 +93,10 @@ def run_deephemnma_train(options: DeephemnmaTrainOptions, run: Run) -> None:
             table, stack, modes, preset, request, batch_size=preset.batch, dtype=dtype, device=device, place=run.place,
             threads=run.threads, progress=progress,
         )  # fmt: skip
+    if run.place.leads:
+        run.claim_output()
+        if run.crew is not None:
+            run.crew.announce(stage="ready")
     torch.manual_seed(options.seed)
     description = prepared.learning.description
     model: nn.Module = preset.build(
@@ -128,7 +128,6 @@ def run_deephemnma_train(options: DeephemnmaTrainOptions, run: Run) -> None:
     with run.stage("test"):
         figures = calibrate_and_write(run.path("."), prepared, model, table, dtype)
     run.when_recorded(lambda: remove_state(run.path(".")))
-    best = outcome.standing.best
     run.result(
         steps=outcome.standing.step,
         ended=outcome.reason,
@@ -137,8 +136,7 @@ def run_deephemnma_train(options: DeephemnmaTrainOptions, run: Run) -> None:
         parameters=count_parameters(model),
         source=source,
         modes=options.modes,
-        validation={name: value for name, value in best.items() if not name.startswith("train_")},
-        **figures,
+        errors=figures,
     )
     print(f"{'':>12} {'amplitude':>10} {'angle':>8} {'shift':>8}   (mean errors: Å, degrees, Å)")
     for name, row in figures.items():
