@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import signal
 import subprocess
 import sys
 import webbrowser
@@ -47,6 +48,7 @@ def run(options: ViewOptions, run: Run) -> None:
     with TemporaryDirectory(prefix="cflex-view-") as private:
         if options.browser and not open_browser(server.address, Path(private)):
             run.say("there is no web browser here; open the address yourself, from afar through a tunnel (ssh -L)")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing is lost: it ends like Ctrl-C
         try:
             server.serve(options.idle_minutes)
         except KeyboardInterrupt:

@@ -41,6 +41,11 @@ class WebClient:
         self._process.terminate()
         self._process.wait(timeout=30)
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def ask(self, method: str, path: str, body: Any = None) -> bytes:
         """Answer to a request; AssertionError with what the server says where it refuses."""
         request = urllib.request.Request(
