@@ -11,7 +11,11 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SCIPION_SUITES = ("continuousflex_dl.tests.test_workflow", "continuousflex_dl.tests.test_map_workflow")
+SCIPION_SUITES = (
+    "continuousflex_dl.tests.test_workflow",
+    "continuousflex_dl.tests.test_map_workflow",
+    "continuousflex_dl.tests.test_vit_workflow",
+)
 # runs the same suite under pytest, for those who call pytest alone
 SAME_SUITE = "tests/scipion/test_workflow_suite.py"
 

@@ -159,16 +159,17 @@ def parse(
 def arguments_of(model: type[Options], values: Mapping[str, Any]) -> list[str]:
     """Command-line arguments (unquoted) that give exactly these option values.
 
-    Every value is written as ``--name=value``, so that a value may begin with a dash; positional ones come last.
+    Every value is written as ``--name=value``, so that a value may begin with a dash; positional ones come last, in
+    the order in which the command declares them.
     """
     arguments: list[str] = []
-    positional: list[str] = []
+    positional: dict[str, str] = {}
     for name, value in values.items():
         field = model.model_fields[name]
         if value is None:
             continue
         if field_extra(model, name).get("positional"):
-            positional.append(str(value))
+            positional[name] = str(value)
         elif field.annotation is bool:
             if value:
                 arguments.append(flag_of(model, name))
@@ -180,7 +181,7 @@ def arguments_of(model: type[Options], values: Mapping[str, Any]) -> list[str]:
             arguments.append(f"{flag_of(model, name)}={','.join(map(str, value))}")
         else:
             arguments.append(f"{flag_of(model, name)}={value}")
-    return arguments + positional
+    return arguments + [positional[name] for name in model.model_fields if name in positional]
 
 
 def _kind(annotation: Any) -> tuple[Any, bool]:
