@@ -13,10 +13,11 @@ import numpy as np
 from ..core.errors import InputError
 from .dataset import Dataset
 from .molecules import MOST_FRAMES
-from .workspace import Workspace, checked_name
+from .workspace import Workspace
 
 PACKAGE = "continuousflex_dl"
 LAUNCHER = f"{PACKAGE}.protocols.in_project"
+MOST_SLICES = 100
 _MOVIES, _FORMATS, _PROGRAMS = ("none", "gif", "mp4", "both"), ("cif", "pdb", "dcd"), ("star", "xmd")
 
 
@@ -66,6 +67,19 @@ def group_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Comm
     return Command("groups with maps" if asked.get("reconstruct") else "groups", tuple(words), output)
 
 
+def slices_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Command:
+    """``cflex group`` along the path that is shown: slices with equal numbers of particles.
+
+    `asked` has ``way`` as for `animate_command`, ``slices``, ``name``, ``reconstruct`` and ``unconverged``.
+    """
+    count = _whole(asked, "slices", 10, 1, MOST_SLICES)
+    output = keep.result_folder(asked.get("name") or "slices")
+    words = ["group", str(data.path), *_way(data, keep, asked), "--n-groups", str(count), "-o", str(output)]
+    words += ["--reconstruct"] * bool(asked.get("reconstruct"))
+    words += ["--keep-unconverged"] * bool(asked.get("unconverged"))
+    return Command("slices with maps" if asked.get("reconstruct") else "slices", tuple(words), output)
+
+
 def animate_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Command:
     """``cflex animate`` along an axis, the path of least free energy, a drawn path or a mode.
 
@@ -79,18 +93,8 @@ def animate_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Co
         words = ["animate", str(data.path / "modes.npz"), "--mode", way[4:]]
         if asked.get("amplitude"):
             words += ["--amplitude", f"{float(asked['amplitude']):g}"]
-    elif way == "minimum":
-        words = ["animate", str(data.path), "--minimum-path"]
-    elif way == "path":
-        drawn = np.asarray(asked.get("corners"), dtype=np.float64)
-        if drawn.ndim != 2 or len(drawn) < 2 or not np.isfinite(drawn).all():
-            raise InputError("a path has at least two points; draw one first")
-        file = keep.keep_path(checked_name(asked.get("name") or "path"), data.need_space.completed(drawn))
-        words = ["animate", str(data.path), "--path", str(file)]
-    elif way.startswith("axis") and way[4:].isdigit():
-        words = ["animate", str(data.path), "--axis", way[4:]]
     else:
-        raise InputError(f"way: found {way!r}, expected axis1 ..., minimum, path or mode7 ...")
+        words = ["animate", str(data.path), *_way(data, keep, asked)]
     words += ["--n-frames", str(frames), "-o", str(output)]
     words += ["--movie", movie] if movie != "none" else []
     words += ["--format", kind] if kind != "cif" else []
@@ -140,8 +144,27 @@ def project_of(path: Path) -> tuple[Path, int] | None:
 
 
 COMMANDS = {
-    "group": group_command, "animate": animate_command, "export": export_command, "scipion": scipion_command,
-}  # fmt: skip
+    "group": group_command,
+    "slices": slices_command,
+    "animate": animate_command,
+    "export": export_command,
+    "scipion": scipion_command,
+}
+
+
+def _way(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> list[str]:
+    """Options that name a path through a space; a drawn one is written to a file, which later ones do not touch."""
+    way = str(asked.get("way", "axis1"))
+    if way == "minimum":
+        return ["--minimum-path"]
+    if way == "path":
+        drawn = np.asarray(asked.get("corners"), dtype=np.float64)
+        if drawn.ndim != 2 or len(drawn) < 2 or not np.isfinite(drawn).all():
+            raise InputError("a path has at least two points; draw one first")
+        return ["--path", str(keep.keep_path(data.need_space.completed(drawn)))]
+    if way.startswith("axis") and way[4:].isdigit():
+        return ["--axis", way[4:]]
+    raise InputError(f"way: found {way!r}, expected axis1 ..., minimum, path or mode7 ...")
 
 
 def _selection_files(keep: Workspace, asked: dict[str, Any]) -> list[Path]:

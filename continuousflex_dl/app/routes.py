@@ -10,7 +10,6 @@ import numpy as np
 from flask import Blueprint, Response, current_app, request, send_file
 
 from ..core.errors import InputError
-from ..core.io.atomic import atomic_text
 from ..core.space.recipe import Recipe
 from .commands import COMMANDS, project_of
 from .describe import describe
@@ -20,6 +19,7 @@ from .state import State
 
 routes = Blueprint("routes", __name__, url_prefix="/api")
 _MOST_SHOWN, _SAMPLE = 60, 4000
+_MEAN_OF, _MEAN_OF_STORED = 1_000_000, 500  # particles whose structures are averaged; stored ones must be read
 
 
 def state() -> State:
@@ -210,7 +210,7 @@ def trajectory(number: int) -> dict[str, Any]:
     return {"cif": text, "points": points.tolist(), "rmsd": rmsd.round(3).tolist(), "energy": known}
 
 
-@routes.post("/<int:number>/command/<any(group, animate, export, scipion):what>")
+@routes.post("/<int:number>/command/<any(group, slices, animate, export, scipion):what>")
 def command(number: int, what: str) -> dict[str, Any]:
     """Show a command, and run it where the request says ``run``."""
     data, wanted = state().dataset(number), asked()
@@ -240,20 +240,6 @@ def job_file(number: int, name: str) -> Response:
     return send_file(state().jobs.get(number).file(name).absolute(), as_attachment=not request.args.get("shown"))
 
 
-@routes.post("/figure/<name>")
-def keep_figure(name: str) -> dict[str, Any]:
-    """Keep a figure (SVG) that the page drew in the workspace."""
-    from .workspace import checked_name
-
-    text = asked().get("svg")
-    if not isinstance(text, str) or not text.lstrip().startswith("<svg"):
-        raise InputError("expected a picture in SVG")
-    folder = state().datasets[0].workspace / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    atomic_text(folder / f"{checked_name(name)}.svg", text)
-    return {"path": str(folder / f"{name}.svg")}
-
-
 def _column(data: Any, name: str) -> np.ndarray:
     try:
         return data.columns[name]
@@ -275,8 +261,8 @@ def _structure(data: Any, wanted: dict[str, Any]) -> np.ndarray:
         if not mask.any():
             raise InputError("nothing is selected")
         rows = np.flatnonzero(mask)
-        some = rows[np.linspace(0, len(rows) - 1, min(len(rows), 20_000)).round().astype(int)]
-        return data.need_decoder.mean_of(some)
+        most = _MEAN_OF if data.need_decoder.stored is None else _MEAN_OF_STORED
+        return data.need_decoder.mean_of(rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int)])
     if data.kind == "modes":
         return data.modes.coordinates
     return data.need_decoder.at(data.need_space.used.mean(axis=0))[0]

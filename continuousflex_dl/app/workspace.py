@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.space.paths import write_path
+from ..core.space.paths import read_path, write_path
 from ..core.space.recipe import Recipe
 from .columns import SPACE_COLUMN
 
@@ -83,10 +83,16 @@ class Workspace:
         self.folder.mkdir(parents=True, exist_ok=True)
         recipe.save(self.current_path)
 
-    def keep_path(self, name: str, points: np.ndarray) -> Path:
-        """Write a drawn path as ``cflex animate --path`` and ``cflex group --path`` read it."""
-        path = self.folder / PATHS / f"{checked_name(name)}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def keep_path(self, points: np.ndarray) -> Path:
+        """Write a drawn path as ``cflex animate --path`` and ``cflex group --path`` read it; the same path once."""
+        folder = self.folder / PATHS
+        folder.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while (path := folder / f"path_{number}.csv").exists():
+            before = read_path(path, points.shape[1])
+            if before.shape == points.shape and np.allclose(before, points, rtol=1e-5, atol=1e-9):
+                return path
+            number += 1
         write_path(path, points, tuple(f"{SPACE_COLUMN}{axis + 1}" for axis in range(points.shape[1])))
         return path
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
 from ..core.io.modes import MODES_NAME, read_modes, read_reference
+from ..core.io.particles import read_particles
+from ..core.space.features import CONFORMATIONS_NAME
 from ..core.space.landscape import LANDSCAPE_NAME, Landscape
 from ..core.space.result import SPACE_NAME
 from ..options.view import ViewOptions
@@ -105,8 +107,20 @@ def make_space(folder: Path, output: Path, structure: str | None, run: Run) -> P
         return output
     words = ["space", str(folder), "-o", str(output), "--n-components", str(_AXES_OF_A_RESULT), "--overwrite"]
     words += ["--structure", structure] if structure else []
+    words += ["--on", on] if (on := what_varies(folder)) != "amplitudes" else []
     run.say(f"{folder} has no space yet: cflex {' '.join(words)}")
     done = subprocess.run([sys.executable, "-m", __package__.split(".")[0], *words], stdout=sys.stderr, check=False)
     if done.returncode:
         raise InputError(f"{folder}: its space could not be made; see above, or run cflex space yourself")
     return output
+
+
+def what_varies(folder: Path) -> str:
+    """What the space of a result is made of: amplitudes, where it has none its latents, else its coordinates."""
+    import h5py
+
+    conformations = folder / CONFORMATIONS_NAME
+    if not conformations.is_file() or read_particles(folder / PARTICLES_NAME, check_images=False).amplitudes:
+        return "amplitudes"
+    with h5py.File(conformations, "r") as stored:
+        return "latent" if "latent" in stored else "coordinates"

@@ -56,6 +56,8 @@ def launch(options: argparse.Namespace) -> None:
     if not (folder / "project.sqlite").is_file():
         raise LaunchError(f"{folder}: is no Scipion project")
     project = load_project(folder)
+    from ..convert import amplitudes_of
+    from .forms import enum_choices
     from .protocol_group import _WAYS, CflexProtGroup
     from .protocol_space import CflexProtSpace
 
@@ -69,6 +71,9 @@ def launch(options: argparse.Namespace) -> None:
         point(space.inputParticles, source)
         if getattr(source, "inputModes", None) is not None:
             space.inputModes.copy(source.inputModes)
+        first = getattr(source, OUTPUT).getFirstItem()
+        if not amplitudes_of(first):
+            space.on.set(enum_choices(CflexProtSpace.optionsClass(), "on").index("latent"))
         space.setObjLabel(f"space of {source.getRunName()}")
         run_protocol(project, space)
         source = space

@@ -181,6 +181,23 @@ def test_drawn_path_goes_to_a_file_that_the_command_reads(client, tmp_path):
     np.testing.assert_allclose(np.loadtxt(words[words.index("--path") + 1], delimiter=",", skiprows=1), corners)
 
 
+def test_slices_follow_the_path_that_is_shown(client):
+    asked = {"way": "path", "corners": [[-10, -5], [0, 8], [12, 3]], "slices": 3}
+    first = client.post("/api/0/command/slices", json=asked).json["command"].split()
+    assert first[:2] == ["cflex", "group"]
+    assert first[first.index("--n-groups") + 1] == "3"
+    file = first[first.index("--path") + 1]
+    again, other = (
+        client.post("/api/0/command/slices", json={**asked, "corners": corners}).json["command"]
+        for corners in (asked["corners"], [[0, 0], [1, 1]])
+    )
+    assert f" {file} " in again
+    assert f" {file} " not in other
+    minimum = client.post("/api/0/command/slices", json={"way": "minimum", "reconstruct": True}).json["command"]
+    assert "--minimum-path" in minimum
+    assert minimum.endswith("--reconstruct")
+
+
 def test_map_of_a_structure_lies_over_it(client, results, tmp_path):
     from continuousflex_dl.core.reconstruction.map_files import read_cube
 
@@ -243,6 +260,8 @@ def test_jobs_run_what_is_shown_and_their_files_can_be_had(client):
         ("command/group", {"selections": ["none"]}, "no selection none"),
         ("command/animate", {"way": "mode; rm"}, "way"),
         ("command/animate", {"movie": "avi"}, "movie"),
+        ("command/slices", {"slices": 0}, "slices"),
+        ("command/slices", {"way": "mode7"}, "way"),
         ("command/scipion", {}, "Scipion project"),
     ],
 )

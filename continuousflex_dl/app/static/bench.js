@@ -58,7 +58,7 @@ export class Bench {
     this.plot = new Plot(plotPlace, this.number, {
       drawn: (kind, corners) => this.drawn(kind, corners),
       moved: (values) => (this.flexible ? this.motion.place(values) : undefined),
-      changed: (text) => { this.note.textContent = text; },
+      changed: (text) => { this.drawnText = text; this.describe(); },
     });
     this.plot.palette = this.app.palette;
     this.plot.mode = this.drawing;
@@ -158,6 +158,8 @@ export class Bench {
     await this.plot.setSelection(head.count ? arrays : null);
     this.element.dataset.selected = head.count;
     this.element.dataset.lassoMs = Math.round(performance.now() - begin);
-    this.note.textContent = this.recipe.steps.length ? `${whole(head.count)} of ${whole(head.total)} particles selected` : this.note.textContent;
+    this.describe();
   }
+
+  describe() { this.note.textContent = this.recipe.steps.length && this.count !== null ? `${whole(this.count)} of ${whole(this.data.count)} particles selected · ${this.drawnText}` : this.drawnText; }
 }

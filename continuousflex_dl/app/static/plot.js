@@ -9,7 +9,8 @@ const CONFIG = {
   modeBarButtonsToRemove: ['select2d', 'lasso2d', 'pan2d', 'zoom2d', 'toImage', 'autoScale2d'],
 };
 const NUMBER = /-?\d+(?:\.\d+)?(?:e[+-]?\d+)?/gi;
-const DENSITY = '';
+// without WebGL the points are drawn as vectors, which is slow but right
+const POINTS = document.createElement('canvas').getContext('webgl') ? 'scattergl' : 'scatter';
 const LEAST_DISTANCE_PX = 3;
 
 export class Plot {
@@ -148,13 +149,13 @@ export class Plot {
     const shared = { mode: 'markers', x, y, customdata: Array.from(rows, (row) => row + 1), hovertemplate: hover, name: 'particles' };
     marker.size = z ? Math.max(1.5, size * 0.6) : size;
     marker.opacity = many && !by ? 0.55 : 0.85;
-    traces.push(z ? { ...shared, type: 'scatter3d', z, marker } : { ...shared, type: 'scattergl', marker });
+    traces.push(z ? { ...shared, type: 'scatter3d', z, marker } : { ...shared, type: POINTS, marker });
     if (this.flat && !everything) return traces;
     if (this.selection) {
       const [sx, sy, sz] = this.selection;
       const look = { mode: 'markers', hoverinfo: 'skip', name: 'selected', x: sx, y: sy };
       const ring = { color: SELECTED, size: marker.size + (z ? 1 : 1.5), opacity: 0.8 };
-      traces.push(z ? { ...look, type: 'scatter3d', z: sz, marker: ring } : { ...look, type: 'scattergl', marker: ring });
+      traces.push(z ? { ...look, type: 'scatter3d', z: sz, marker: ring } : { ...look, type: POINTS, marker: ring });
     }
     return [...traces, ...this.drawings()];
   }
@@ -280,4 +281,3 @@ function pairs(path) {
 export const title_of = (column) => column.unit ? `${column.label} [${column.unit}]` : column.label;
 const head_of = (column) => column.label;
 const bar = (text, plain = false) => ({ title: { text, side: 'right' }, thickness: 11, outlinewidth: 0, len: 0.9, x: 1.01, ...(plain ? { showticklabels: false, ticks: '' } : {}) });
-export { DENSITY };

@@ -34,6 +34,7 @@ export class Side {
     this.gallery = h('div', { class: 'gallery', id: 'gallery' });
     this.page = h('span', {});
     this.maps = h('input', { type: 'checkbox' });
+    this.slices = h('input', { type: 'number', min: 1, max: 100, value: 10, style: 'width: 4em', 'aria-label': 'Number of slices' });
     this.movie = h('select', { 'aria-label': 'Movie' });
     options(this.movie, [['none', 'no movie'], ['gif', 'GIF'], ['mp4', 'MP4']], 'none');
     this.command = h('pre', { id: 'command', tabindex: 0 }, 'What is made here is made by a command; it is shown in this place.');
@@ -51,6 +52,8 @@ export class Side {
       h('button', { id: 'group', onclick: guarded(() => this.make('group', this.selectionAsked())), title: 'STAR subset, mean structure and table' }, 'Particles + structure'),
       h('label', {}, this.maps, ' + map'),
       button('All saved', () => this.make('group', { ...this.selectionAsked(), selections: this.names })),
+      button('Slices', () => this.make('slices', { ...this.motionAsked(), slices: Number(this.slices.value), reconstruct: this.maps.checked, unconverged: this.app.unconverged }), 'Groups of equal size along the path that is shown'),
+      this.slices,
       button('RELION', () => this.make('export', { ...this.selectionAsked(), program: 'star' })),
       button('Xmipp', () => this.make('export', { ...this.selectionAsked(), program: 'xmd' })), this.scipion);
     this.ofFigure = h('div', { class: 'row' }, button('Figure SVG', () => this.figure('svg')), button('Figure PNG', () => this.figure('png')));
@@ -174,6 +177,8 @@ export class Side {
 
   async make(what, asked) {
     const { number } = this.bench;
+    // of two benches, that of this one is meant
+    if (asked.selections && !asked.selections.length) await this.bench.showSelection();
     const { command } = await post(`${number}/command/${what}`, { ...asked, run: true });
     this.command.textContent = command;
     this.refresh();
