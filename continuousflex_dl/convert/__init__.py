@@ -1,7 +1,7 @@
 """Scipion objects to plain files and back. Knows pwem and the file formats; never torch."""
 
 from .alignment import matrix_from_pose, pose_from_matrix
-from .conformations import latent_of, read_latents, write_latents
+from .conformations import latent_of, read_latents, read_scores, write_latents
 from .images import ConversionError
 from .modes import ModesInput, describe_numbers, mode_numbers, prepare_modes, read_modes, write_modes_folder
 from .particles import (
@@ -39,6 +39,7 @@ __all__ = [
     "read_latents",
     "read_modes",
     "read_modes_file",
+    "read_scores",
     "read_space",
     "set_amplitudes",
     "set_properties",

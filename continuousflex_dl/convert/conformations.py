@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.io.atomic import atomic_path
+from ..core.io.particles import read_particles
 from .images import ConversionError
 
 
@@ -29,6 +30,14 @@ def read_latents(path: str | os.PathLike[str]) -> np.ndarray:
         raise ConversionError(
             f"{path}: cannot be read ({error}), expected the latents of particles; run it again"
         ) from None
+
+
+def read_scores(star_path: str | os.PathLike[str]) -> np.ndarray:
+    """Read the scores (n,) of a result; raises `ConversionError` where it has none."""
+    score = read_particles(star_path, check_images=False).score if os.path.isfile(star_path) else None
+    if score is None:
+        raise ConversionError(f"{star_path}: there are no scores; run the command again")
+    return score
 
 
 def write_latents(particles: Any, path: str | os.PathLike[str]) -> int:
