@@ -15,8 +15,11 @@ class ParticlesInputMixin:
             params.PointerParam,
             pointerClass="SetOfParticles,SetOfParticlesFlex",
             important=True,
-            label="Input particles",
-            **{"help": "Particle images, with their CTF where it is known.", **settings},
+            **{
+                "label": "Input particles",
+                "help": "Particle images, with their CTF where it is known.",
+                **settings,
+            },
         )
 
     def _particleErrors(self) -> list[str]:

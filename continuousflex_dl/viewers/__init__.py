@@ -1,6 +1,7 @@
 """What Scipion opens on the results of the protocols."""
 
 from .viewer_amplitudes import CflexAmplitudesViewer, CflexHEMNMAViewer
+from .viewer_deephemnma import CflexDeepHEMNMAViewer
 from .viewer_fit import CflexFitViewer
 from .viewer_maps import CflexGroupViewer, CflexReconstructViewer
 from .viewer_modes import CflexModesViewer, CflexNMAViewer
@@ -10,6 +11,7 @@ from .viewer_space import CflexSpaceViewer
 
 __all__ = [
     "CflexAmplitudesViewer",
+    "CflexDeepHEMNMAViewer",
     "CflexFitViewer",
     "CflexGroupViewer",
     "CflexHEMNMAViewer",

@@ -85,11 +85,11 @@ class Preparation:
         return ((images - self.mean) / self.std)[:, None]
 
     def _spectra(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Signal and noise (network_box, network_box // 2 + 1); no signal beyond the last shell."""
+        """Signal and noise (network_box, network_box // 2 + 1) like another tensor; no signal in the corners."""
         shell = shells(self.network_box, like.device)
         inside = shell <= self.network_box // 2
         at = shell.clamp(max=self.network_box // 2)
-        signal, noise = (torch.tensor(values, device=like.device)[at] for values in (self.signal, self.noise))
+        signal, noise = (like.new_tensor(values)[at] for values in (self.signal, self.noise))
         return torch.where(inside, signal, 0.0), noise
 
     def to_dict(self) -> dict[str, Any]:
