@@ -38,7 +38,7 @@ class CryovitTrainOptions(CommonOptions):
     angle_std: float = option(5.0, help="Expected error of the given poses about each axis: the width of the prior on corrections.", unit="degrees", gt=0, le=30, label="Expected angular error")
     shift_std: float = option(3.0, help="Expected error of the given shifts along each axis: the width of the prior on corrections.", unit="Å", gt=0, label="Expected shift error")
     max_resolution: float = option(5.0, help="Finest detail compared; training begins at 2.4 times as coarse.", unit="Å", gt=0, label="Finest resolution")
-    epochs: int | None = option(None, help="How often every image is seen; default: that of the preset (30; thesis 60).", ge=1, label="Epochs")
+    epochs: int | None = option(None, help="How often every image is seen; default: that of the preset (20; thesis 60).", ge=1, label="Epochs")
     max_minutes: float | None = option(None, help="Wall time after which training ends, its schedule with it.", unit="minutes", gt=0, label="Longest time")
     batch_size: int | None = option(None, help="Images per step and process; default: a twentieth of the images, between 8 and 64.", ge=1, le=65536, label="Batch size", advanced=True)
     learning_rate: float | None = option(None, help="Highest learning rate; default: that of the preset (0.003; thesis 0.0003).", gt=0, label="Learning rate", advanced=True)

@@ -1,6 +1,7 @@
 """What Scipion opens on the results of the protocols."""
 
 from .viewer_amplitudes import CflexAmplitudesViewer, CflexHEMNMAViewer
+from .viewer_cryovit import CflexCryoViTViewer
 from .viewer_deephemnma import CflexDeepHEMNMAViewer
 from .viewer_fit import CflexFitViewer
 from .viewer_maps import CflexGroupViewer, CflexReconstructViewer
@@ -11,6 +12,7 @@ from .viewer_space import CflexSpaceViewer
 
 __all__ = [
     "CflexAmplitudesViewer",
+    "CflexCryoViTViewer",
     "CflexDeepHEMNMAViewer",
     "CflexFitViewer",
     "CflexGroupViewer",

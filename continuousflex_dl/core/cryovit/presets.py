@@ -33,7 +33,7 @@ class Preset:
 # Where the thesis (ch. 5) leaves a choice open, docs/cryovit.md says what was tried: width of the transformer, learning
 # rate, beta. Its centre-of-mass weight of 1e-3 multiplies a mean over pixels; ours are sums in nats, 2,048 times that.
 PRESETS = {
-    "default": Preset(settings=CryoVitSettings(), epochs=30, learning_rate=3e-3, ride=True),
+    "default": Preset(settings=CryoVitSettings(), epochs=20, learning_rate=3e-3, ride=True),
     "thesis": Preset(
         settings=CryoVitSettings(
             latent=32,
