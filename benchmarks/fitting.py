@@ -50,7 +50,7 @@ class Case:
     reference: str
     target: str | None
     resolution: float = 8.0
-    noise: float = 0.05  # of the largest density
+    noise: float = 0.05  # standard deviation, of the largest density
     use: str = "7-16"
 
 

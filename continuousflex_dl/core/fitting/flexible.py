@@ -86,7 +86,7 @@ def fit_modes(
     target, nodes = _at_width(source, modes, widths[0], own_width)
     units = Units.of(nodes, modes.n_atoms)
     rest = Placement(np.eye(3), modes.coordinates.mean(axis=0), np.zeros(len(modes)))
-    centre = centre_of_mass(source)
+    centre = centre_of_mass(target)
     if placed:
         if not target.overlap(rest.of(nodes.places))[0] @ nodes.weights > 0:
             raise InputError("the reference does not lie in the density of the map; leave out --placed")

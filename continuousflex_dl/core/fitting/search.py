@@ -12,7 +12,6 @@ from scipy.spatial.transform import Rotation
 from ..errors import InputError
 from ..imaging.rotations import rotation_grid
 from ..pseudoatoms.region import find_region
-from ..reconstruction.map_files import Map
 from .nodes import Nodes
 from .objective import Placement, Units, climb
 from .target import Target
@@ -24,16 +23,18 @@ _REFINED = 24
 _POINTS_AT_ONCE = 1 << 21
 
 
-def centre_of_mass(source: Map) -> Floats:
-    """Centre (x, y, z) in Å of the molecule in a map: of the largest part above the noise."""
+def centre_of_mass(target: Target) -> Floats:
+    """Centre (x, y, z) in Å of the molecule in a blurred map: of the largest part above the noise."""
+    own = slice(target.margin, -target.margin)
+    values = target.values[own, own, own]
     try:
-        inside = find_region(source.values).inside
+        inside = find_region(values).inside
     except InputError:
-        inside = source.values > 0
-    weights = np.where(inside, source.values, 0.0)
+        inside = values > 0
+    weights = np.where(inside, values, 0.0)
     if not weights.sum() > 0:
         raise InputError("the map has no positive density, expected a molecule")
-    return np.array(ndimage.center_of_mass(weights))[::-1] * source.pixel_size + np.array(source.origin)
+    return (np.array(ndimage.center_of_mass(weights)) + target.margin)[::-1] * target.voxel + target.origin
 
 
 def rigid_search(

@@ -43,6 +43,8 @@ class Target:
         Root of the summed squares of the blurred map.
     signal
         The same without its noise.
+    margin
+        Voxels on every side that were added to the map.
     """
 
     values: NDArray[np.float64]
@@ -53,6 +55,7 @@ class Target:
     field: Field
     norm: float
     signal: float
+    margin: int
 
     @classmethod
     def make(cls, source: Map, width: float, own_width: float) -> Target:
@@ -80,7 +83,7 @@ class Target:
         noise = _noise_power(values[inner, inner, inner])
         signal = float(np.sqrt(max(norm**2 - noise, _LEAST_SIGNAL * norm**2)))
         origin = np.array(source.origin) - margin * source.pixel_size
-        return cls(values, voxel, origin, width, overlap, Field.through(overlap), norm, signal)
+        return cls(values, voxel, origin, width, overlap, Field.through(overlap), norm, signal, margin // step)
 
     @property
     def sigma(self) -> float:

@@ -35,6 +35,13 @@ def test_pose_and_amplitudes_are_found_from_anywhere(fitted):
     assert report.resolution < report.rigid_resolution
 
 
+def test_strong_noise_does_not_hide_the_molecule(kinase, scene):
+    made = scene(BENT, seed=6, noise=0.5)
+    placement = fit_modes(made.source, kinase, 3.0).placement
+    assert Rotation.from_matrix(placement.rotation @ made.rotation.T).magnitude() < np.radians(10)
+    assert np.linalg.norm(placement.shift - made.shift) < 1.5
+
+
 def test_modes_that_moved_contribute_most(fitted):
     _, report = fitted
     assert set(report.contributions.order[:2].tolist()) == {0, 2}
