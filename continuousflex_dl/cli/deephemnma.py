@@ -369,7 +369,8 @@ def run_deephemnma_infer(options: DeephemnmaInferOptions, run: Run) -> None:
         return
     seen: dict[str, list[NDArray[Any]]] = {}
     with run.stage("write"):
-        finishing = _finishing(table, store, network) if refinement is not None else lambda found, first, last: found
+        learn = refinement is not None and options.estimate != "poses"
+        finishing = _finishing(table, store, network) if learn else lambda found, first, last: found
         write_star_parts(final, _result(table, store, network.modes, options.estimate, finishing, seen))
     run.when_recorded(store.remove)
     columns = {name: np.concatenate(parts) for name, parts in seen.items()}
@@ -428,6 +429,7 @@ def _refinement(
             record["amplitude_mean"],
             record["amplitude_covariance"],
             Effort(skip_deg=options.refine_above, search_deg=options.search_above),
+            options.estimate,
         )
 
 

@@ -16,6 +16,7 @@ from ..hemnma.observation import Observation
 from ..hemnma.pipeline import Hemnma
 from ..hemnma.refine import Hypotheses
 from ..imaging.rotations import turn
+from .held import AMPLITUDES, POSES, refine_held
 
 Arrays = dict[str, NDArray]
 
@@ -52,12 +53,20 @@ class Refinement:
         Distribution of the amplitudes, (M,) and (M, M).
     effort
         How much.
+    estimate
+        ``all``; ``amplitudes`` at the poses of the particle table, which stay; or ``poses`` of its amplitudes.
     """
 
     def __init__(
-        self, hemnma: Hemnma, sigma: float, mean: Sequence[float], covariance: Sequence[Sequence[float]], effort: Effort
+        self,
+        hemnma: Hemnma,
+        sigma: float,
+        mean: Sequence[float],
+        covariance: Sequence[Sequence[float]],
+        effort: Effort,
+        estimate: str = "all",
     ) -> None:
-        self.hemnma, self.effort = hemnma, effort
+        self.hemnma, self.effort, self.estimate = hemnma, effort, estimate
         measured = hemnma.calibrate(measure=False)
         spread = np.asarray(covariance) + 1e-6 * np.eye(len(mean)) * max(float(np.trace(np.asarray(covariance))), 1.0)
         hemnma.use(replace(measured, sigma=sigma, mean=list(mean), covariance=spread.tolist()))
@@ -77,6 +86,7 @@ class Refinement:
         Arrays as in `core.hemnma.align.Result`, and ``refined`` (n,): 0 as predicted, 1 polished, 2 refined from
         several hypotheses, 3 searched.
         """
+        found = self._with_given(rows, found)
         kind = kind_of_work(found["angle_std_deg"], self.effort)
         group = self.hemnma.group[rows]
         arrays = _unrefined(found)
@@ -91,11 +101,21 @@ class Refinement:
                         arrays[name][at] = getattr(result, name)
         return {**arrays, "refined": kind}
 
+    def _with_given(self, rows: NDArray[np.int64], found: Arrays) -> Arrays:
+        """What the particle table has in the place of what is predicted and not to be estimated."""
+        table = self.hemnma.table
+        if self.estimate == "amplitudes" and table.euler_deg is not None and table.shift_angst is not None:
+            return {**found, "euler_deg": table.euler_deg[rows], "shift_angst": table.shift_angst[rows]}
+        if self.estimate == "poses":
+            modes = [int(mode) for mode in self.hemnma.modes.indices]
+            return {**found, "amplitudes": np.stack([table.amplitudes[mode][rows] for mode in modes], axis=1)}
+        return found
+
     def _refined(self, aligner: Aligner, observation: Observation, found: Arrays, what: int) -> Result:
-        if what == 3:
-            return aligner.align(observation)
         pose = found["euler_deg"], found["shift_angst"], found["amplitudes"]
-        if what == 1:
+        if self.estimate == "all" and what == 3:
+            return aligner.align(observation)
+        if self.estimate == "all" and what == 1:
             return aligner.polish(observation, *pose, np.ones(len(observation)))
         like = aligner.reference.coordinates
         rotation, shift, amplitudes = (
@@ -103,6 +123,8 @@ class Refinement:
             for values in (matrix_from_euler(pose[0]), -pose[1] / observation.pixel_size, pose[2])
         )
         turns = hypotheses_about(torch.as_tensor(found["angle_std_deg"]).to(like))  # (n, k, 3)
+        if self.estimate == "amplitudes":
+            turns = turns[:, :1]
         count = turns.shape[1]
         h = Hypotheses.start(
             torch.arange(len(observation), device=like.device).repeat_interleave(count),
@@ -110,7 +132,9 @@ class Refinement:
             shift.repeat_interleave(count, 0),
             amplitudes.repeat_interleave(count, 0),
         )
-        return aligner.refine(observation, h)
+        if self.estimate == "all":
+            return aligner.refine(observation, h)
+        return refine_held(aligner, observation, h, POSES if self.estimate == "amplitudes" else AMPLITUDES)
 
 
 def kind_of_work(angle_std_deg: NDArray[np.float64], effort: Effort) -> NDArray[np.int8]:
