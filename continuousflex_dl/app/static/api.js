@@ -5,7 +5,7 @@ async function call(method, path, body) {
     method,
     headers: body === undefined ? {} : { 'Content-Type': 'application/json' },
     body: body === undefined ? undefined : JSON.stringify(body),
-  });
+  }).catch(() => { throw new Error('the viewer does not answer: start cflex view again, or look after the tunnel'); });
   if (!answer.ok) {
     let text = `the server answered ${answer.status}`;
     try { text = (await answer.json()).error || text; } catch { /* no JSON: the number says it */ }

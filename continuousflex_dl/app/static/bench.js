@@ -155,11 +155,12 @@ export class Bench {
     const { x, y, z } = this.axesChosen;
     const { head, arrays } = await postArrays(`${this.number}/select`, { recipe: this.recipe, unconverged: this.app.unconverged, x: x.name, y: y.name, z: z?.name });
     this.count = head.count;
+    this.marked = arrays[0].length;
     await this.plot.setSelection(head.count ? arrays : null);
     this.element.dataset.selected = head.count;
     this.element.dataset.lassoMs = Math.round(performance.now() - begin);
     this.describe();
   }
 
-  describe() { this.note.textContent = this.recipe.steps.length && this.count !== null ? `${whole(this.count)} of ${whole(this.data.count)} particles selected · ${this.drawnText}` : this.drawnText; }
+  describe() { this.note.textContent = this.recipe.steps.length && this.count !== null ? `${whole(this.count)} of ${whole(this.data.count)} particles selected${this.marked < this.count ? `, ${whole(this.marked)} of these marked` : ''} · ${this.drawnText}` : this.drawnText; }
 }

@@ -193,8 +193,9 @@ export class Side {
   }
 
   async watch() {
-    await guarded(() => this.drawJobs())();
-    setTimeout(() => this.watch(), JOBS_MS);
+    let wait = JOBS_MS;
+    try { await this.drawJobs(); } catch (error) { say(error.message, true); wait = 10 * JOBS_MS; }
+    setTimeout(() => this.watch(), wait);
   }
 
   async drawJobs() {
