@@ -128,6 +128,7 @@ def run_cryovit_train(options: CryovitTrainOptions, run: Run) -> None:
             resolution=settings.resolution,
             coarse_to_fine=settings.coarse_to_fine,
             steps=steps,
+            max_minutes=options.max_minutes,
             **common,
         )
     schedule = TrainingSettings(

@@ -8,10 +8,12 @@ from ..dynamics.elastic_network import compute_modes
 from ..dynamics.network import N_RIGID, connecting_cutoff
 
 CUTOFF = 15.0  # Å between nodes of one per residue
-MOST_MODES = 600  # of a larger network only the softest are taken
+MOST_MODES = 600  # of a larger network only the softest are taken,
+FEW_MODES = 200  # and fewer of one that is larger still, whose modes take minutes
+_LARGE = 1500  # nodes
 
 
-def elastic_basis(nodes: np.ndarray, spread: float, n_modes: int = MOST_MODES) -> np.ndarray:
+def elastic_basis(nodes: np.ndarray, spread: float, n_modes: int | None = None) -> np.ndarray:
     """Motions that displacements are made of.
 
     No combination of them moves or turns the structure as a whole: superposing it on the reference changes nothing.
@@ -23,7 +25,7 @@ def elastic_basis(nodes: np.ndarray, spread: float, n_modes: int = MOST_MODES) -
     spread
         Expected RMSD along the softest mode, Å.
     n_modes
-        At most so many.
+        At most so many; by default as many as are quickly found.
 
     Returns
     -------
@@ -35,7 +37,8 @@ def elastic_basis(nodes: np.ndarray, spread: float, n_modes: int = MOST_MODES) -
     DisconnectedNetworkError, InputError
         If the nodes cannot have normal modes.
     """
-    wanted = min(3 * len(nodes), N_RIGID + n_modes)
+    most = n_modes or (MOST_MODES if len(nodes) <= _LARGE else FEW_MODES)
+    wanted = min(3 * len(nodes), N_RIGID + most)
     values, vectors, _ = compute_modes(nodes, None, max(CUTOFF, connecting_cutoff(nodes)), wanted)
     values, vectors = values[N_RIGID:], vectors[N_RIGID:]
     # thermal motion goes as eigenvalue^-1/2; sqrt(N) makes a unit-norm mode an RMSD of 1 Å

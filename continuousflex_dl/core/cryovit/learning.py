@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,6 +45,8 @@ class Unsupervised:
         Particles to learn from and to be judged by.
     place
         This process.
+    max_minutes
+        Wall time after which the training ends: the resolution then rises by the clock, where that is ahead.
     """
 
     def __init__(
@@ -58,15 +62,21 @@ class Unsupervised:
         train_rows: np.ndarray,
         validation_rows: np.ndarray,
         place: Place = ALONE,
+        max_minutes: float | None = None,
     ) -> None:
         self.images, self.resolution, self.steps = images, resolution, steps
+        self._seconds = 60.0 * max_minutes if max_minutes else math.inf
+        self._begin: float | None = None
         self.description, self.validation_rows = description, validation_rows
         self.stages = STAGES if coarse_to_fine else STAGES[-1:]
         self.order = BatchOrder(train_rows, batch_size, seed, place)
 
     def batch(self, step: int) -> ImageBatch:
         """Images of a step, at the resolution of its stage."""
-        reached = [factor for start, factor in self.stages if step >= start * self.steps]
+        if self._begin is None:
+            self._begin = time.monotonic()
+        done = max(step / self.steps, (time.monotonic() - self._begin) / self._seconds)
+        reached = [factor for start, factor in self.stages if done >= start]
         factor = reached[-1] if reached else self.stages[0][1]
         return self.images.batch(self.order.rows(step)).inner(self.images.radius_at(factor * self.resolution))
 

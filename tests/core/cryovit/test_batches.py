@@ -5,13 +5,16 @@ import pytest
 import torch
 
 from continuousflex_dl.core.cryovit.images import ParticleImages
-from continuousflex_dl.core.cryovit.learning import BatchOrder, division
+from continuousflex_dl.core.cryovit.learning import BatchOrder, Unsupervised, division
 from continuousflex_dl.core.cryovit.losses import misfit
 from continuousflex_dl.core.cryovit.model import CryoVit
 from continuousflex_dl.core.cryovit.settings import CryoVitSettings
 from continuousflex_dl.core.cryovit.views import filtered_images, half_plane
 from continuousflex_dl.core.distributed import Place
 from continuousflex_dl.core.errors import InputError
+from continuousflex_dl.core.imaging.ctf import CtfBatch, ctf
+from continuousflex_dl.core.imaging.quadrants import Quadrants
+from continuousflex_dl.core.io.star import shortest
 
 
 def test_a_coarse_batch_is_that_of_coarse_images(images, particles, reference):
@@ -84,3 +87,30 @@ def test_particles_without_poses_are_refused(particles, reference):
     table = type(particles.table)(particles.table.source, without, particles.table.optics, particles.table.locations)
     with pytest.raises(InputError, match="poses to start from"):
         ParticleImages(table, particles.stack, resolution=6.0, particle_radius=reference.radius)
+
+
+def test_every_particle_passes_through_its_own_ctf(particles, reference):
+    labels = {"rlnDefocusU": 6000.0 + 1000.0 * np.arange(6), "rlnDefocusV": 6000.0 + 1000.0 * np.arange(6)}
+    table = particles.table
+    columns = table.particles.with_columns({name: shortest(values) for name, values in labels.items()})
+    varied = type(table)(table.source, columns, table.optics, table.locations)
+    images = ParticleImages(varied, particles.stack, resolution=6.0, particle_radius=reference.radius)
+    batch = images.batch(np.array([0, 4]))
+    disc, quadrants = images.disc, Quadrants(images.stack.box, images.radius)
+    for place, row in enumerate((0, 4)):
+        known = ctf(CtfBatch.from_arrays(varied.ctf.take([row])), disc.frequency(float(table.pixel_size[row])))
+        spread = quadrants.spread(known, disc)[0]
+        ratio = batch.transfer[place][spread.abs() > 0.1] / spread[spread.abs() > 0.1]
+        assert (ratio > 0).all()
+    assert not torch.allclose(batch.transfer[0], batch.transfer[1])
+
+
+def test_resolution_rises_from_stage_to_stage(images):
+    rows = np.arange(6)
+    task = Unsupervised(
+        images, resolution=6.0, batch_size=3, steps=8, seed=0, description={}, train_rows=rows, validation_rows=rows
+    )
+    radii = [task.batch(step).radius for step in range(8)]
+    assert radii == sorted(radii)
+    assert len(set(radii)) == 3
+    assert radii[-1] == images.radius
