@@ -13,13 +13,15 @@ from .plots import PALETTE
 Floats = NDArray[np.floating]
 
 
-def map_and_model(values: Floats, model: Floats) -> Figure:
+def map_and_model(values: Floats, model: Floats, model_name: str = "pseudoatoms") -> Figure:
     """Central slices of a map, of its model and of what is left.
 
     Parameters
     ----------
     values, model
         (nz, ny, nx).
+    model_name
+        Title of its column.
 
     Raises
     ------
@@ -33,7 +35,7 @@ def map_and_model(values: Floats, model: Floats) -> Figure:
     high = max(float(np.percentile(model[model > 0.01 * model.max()], 99.5)), 1e-30) if model.max() > 0 else 1.0
     for row, across in enumerate("zyx"):
         cuts = [np.take(volume, volume.shape[row] // 2, axis=row) for volume in (values, model, values - model)]
-        for column, (cut, title) in enumerate(zip(cuts, ("map", "pseudoatoms", "difference"), strict=True)):
+        for column, (cut, title) in enumerate(zip(cuts, ("map", model_name, "difference"), strict=True)):
             panel = axes[row, column]
             if column < 2:
                 panel.imshow(cut, cmap="gray", vmin=-high / 4, vmax=high, origin="lower")

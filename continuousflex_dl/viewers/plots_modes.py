@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 import numpy as np
@@ -54,6 +54,41 @@ def fluctuation_profile(predicted: Floats, in_file: Floats) -> Figure:
     axes.set_ylabel("B factor (Å²)")
     axes.legend()
     axes.set_title(f"correlation {np.corrcoef(predicted, in_file)[0, 1]:.2f}")
+    return figure
+
+
+def residue_profile(vector: Floats, residues: Sequence[tuple[str, str]], number: int) -> Figure:
+    """Root mean square displacement of every residue in a mode, chains apart.
+
+    Parameters
+    ----------
+    vector
+        (N, 3), unit norm over 3N.
+    residues
+        Chain and residue number of every atom (N); atoms of a residue follow one another.
+    number
+        Mode number.
+    """
+    begins = [place for place, one in enumerate(residues) if not place or one != residues[place - 1]]
+    square = np.add.reduceat((np.asarray(vector, dtype=float) ** 2).sum(axis=1), begins)
+    lengths = np.sqrt(square / np.diff([*begins, len(residues)]))
+    chains = [residues[place][0] for place in begins]
+    breaks = [place for place in range(1, len(chains)) if chains[place] != chains[place - 1]]
+    figure = Figure(figsize=(7.0, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for first, last in zip([0, *breaks], [*breaks, len(chains)], strict=True):
+        axes.plot(
+            np.arange(first, last) + 1, lengths[first:last] / max(lengths.max(), 1e-30), color=_STRONG, linewidth=1
+        )
+        if breaks:
+            axes.text((first + last) / 2, 1.07, chains[first], ha="center", fontsize=8)
+    for place in breaks:
+        axes.axvline(place + 0.5, color=_PALE, linewidth=0.8)
+    axes.set_xlim(0.5, len(chains) + 0.5)
+    axes.set_ylim(0, 1.15 if breaks else 1.05)
+    axes.set_xlabel("residue, in file order")
+    axes.set_ylabel("displacement / largest")
+    axes.set_title(f"mode {number}")
     return figure
 
 

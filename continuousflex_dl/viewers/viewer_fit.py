@@ -87,7 +87,8 @@ class CflexFitViewer(ProtocolViewer):
         volume = prepare_volume(
             self.protocol._volumes()[position], self.protocol._inputPath(f"volume_{position + 1:04d}.mrc")
         )
-        return slices_figure(volume, self.protocol._resultPath(f"model{ending}.mrc"), self.protocol.flipHand.get())
+        model = self.protocol._resultPath(f"model{ending}.mrc")
+        return slices_figure(volume, model, self.protocol.flipHand.get(), "fitted model")
 
     def _curve(self):
         return agreement_figure(self.protocol._resultPath(f"fsc{self.protocol.fitNumbers()[self._position()]}.csv"))

@@ -34,12 +34,22 @@ def mode_figure(modes: SetOfNormalModes, quantity: str, threshold: float | None 
     )
 
 
-def profile_figure(modes: SetOfNormalModes, number: int):
-    """Displacement of every atom in one mode of a set."""
+def profile_figure(modes: SetOfNormalModes, number: int, table: str | None = None):
+    """Displacement of every atom in one mode of a set; of every residue where a table of a run names them."""
     found = {mode.number: mode.file for mode in read_modes(modes)}
     if number not in found:
         raise ConversionError(f"The set has no mode {number}; it has {', '.join(map(str, found))}")
-    return plots.displacement_profile(np.loadtxt(found[number], ndmin=2), number)
+    vector = np.loadtxt(found[number], ndmin=2)
+    residues = [] if table is None or not os.path.exists(table) else residues_of(table)
+    if len(residues) != len(vector):
+        return plots.displacement_profile(vector, number)
+    return plots_modes.residue_profile(vector, residues, number)
+
+
+def residues_of(path: str) -> list[tuple[str, str]]:
+    """Chain and residue of every node, from the table of a run."""
+    with open(path, newline="", encoding="utf-8") as stream:
+        return [(row["chain"], row["residue"]) for row in csv.DictReader(stream)]
 
 
 def overlap_figure(path: str):
@@ -108,7 +118,7 @@ class CflexNMAViewer(ProtocolViewer):
         form.addParam("displayBrowser", params.LabelParam, label="Watch the modes move (web browser)")
         form.addParam("displayModes", params.LabelParam, label="Plot it for all modes")
         form.addParam("modeNumber", params.IntParam, default=7, label="Mode number")
-        form.addParam("displayProfile", params.LabelParam, label="Plot the displacement of every atom")
+        form.addParam("displayProfile", params.LabelParam, label="Plot the displacement of every residue")
         form.addParam("displayOverlap", params.LabelParam, label="Plot the overlap with the target structure")
         form.addParam("displayFluctuations", params.LabelParam, label="Plot the fluctuations and the B factors")
 
@@ -147,7 +157,7 @@ class CflexNMAViewer(ProtocolViewer):
         if modes is None:
             return [self.errorMessage("The modes are not computed yet.")]
         try:
-            figure = profile_figure(modes, self.modeNumber.get())
+            figure = profile_figure(modes, self.modeNumber.get(), self.protocol._resultPath(FLUCTUATIONS))
         except ConversionError as error:
             return [self.errorMessage(str(error))]
         return [FigureView(figure, f"Mode {self.modeNumber.get()}")]

@@ -16,7 +16,7 @@ from .windows import FigureView
 MODEL, CURVE = "model.mrc", "fsc.csv"
 
 
-def slices_figure(map_path: str, model_path: str, mirrored: bool = False):
+def slices_figure(map_path: str, model_path: str, mirrored: bool = False, model_name: str = "pseudoatoms"):
     """Central slices of a map and of its model, both as they lie in their files."""
     volumes = []
     for path in (map_path, model_path):
@@ -30,7 +30,7 @@ def slices_figure(map_path: str, model_path: str, mirrored: bool = False):
         volumes[0] = np.roll(flipped, 1, axis=2) if flipped.shape[2] % 2 == 0 else flipped
     if volumes[0].shape != volumes[1].shape:
         raise ConversionError("The map is stored in another order of its axes than the model; open both in a viewer.")
-    return plots_maps.map_and_model(*volumes)
+    return plots_maps.map_and_model(*volumes, model_name)
 
 
 def curve_figure(path: str):

@@ -126,6 +126,18 @@ def test_bars_and_profile(modes):
         mode_figure(modes, "eigenvalue")
 
 
+def test_profile_is_by_residue_where_the_run_names_them(modes, tmp_path):
+    rows = [f"{k},{'A' if k < 12 else 'B'},{k // 4},ALA,CA" for k in range(20)]
+    (tmp_path / "f.csv").write_text("\n".join(["node,chain,residue,residue_name,atom", *rows]) + "\n")
+    figure = profile_figure(modes, 8, str(tmp_path / "f.csv"))
+    draw(figure)
+    lines = figure.axes[0].lines
+    assert [len(line.get_xdata()) for line in lines[:2]] == [3, 2]
+    square = (np.loadtxt(tmp_path / "vec.8") ** 2).sum(axis=1).reshape(5, 4).mean(axis=1)
+    drawn = np.concatenate([line.get_ydata() for line in lines[:2]])
+    np.testing.assert_allclose(drawn, np.sqrt(square / square.max()))
+
+
 def test_tables_of_a_run(tmp_path):
     table = "mode,overlap,cumulative_overlap,amplitude_angst,rmsd_left_angst\n7,0.8,0.8,83,4.29\n8,0.28,0.85,-29,3.81\n"
     (tmp_path / "overlap.csv").write_text(table)
