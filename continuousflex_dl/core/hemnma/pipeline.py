@@ -30,6 +30,7 @@ from .reference import Reference
 
 NOISE_IMAGES = 256  # images that the noise is measured on, spread evenly over the set
 CONTRAST_IMAGES = 16  # of these, images whose negative is tried too
+WIDTH_CHANGE = 0.2  # of the width of an atom, as a share
 FIRST_IMAGES = 32  # images that are aligned to measure atom width and model error
 PRIOR_IMAGES = 480  # images that are aligned to learn how the amplitudes are distributed
 _SURE = 0.9  # confidence in a pose found while calibrating from which on it is only refined again, not searched again
@@ -175,7 +176,13 @@ class Hemnma:
         self._reporter = _Counter(progress, len(np.unique(np.concatenate([*first, more]))))
         known: dict[int, list[float]] = {}
         calibration = replace(calibration, inverted=self._inverted(first))
-        calibration = self._measured(calibration, first, threads, known)
+        plain = calibration
+        calibration = self._measured(plain, first, threads, known)
+        if abs(calibration.sigma / plain.sigma - 1.0) > WIDTH_CHANGE:
+            # aligned with far too sharp or too dull atoms, images follow the noise: once more with better ones
+            plain = replace(plain, sigma=calibration.sigma)
+            self.use(plain)
+            calibration = self._measured(plain, first, threads, known)
         self.use(calibration)
         if len(more) >= LEAST_PARTICLES:
             found = self._align_some(more, threads, known)
@@ -229,7 +236,8 @@ class Hemnma:
                 found["amplitudes"],
             )
             pose = [torch.as_tensor(values, dtype=torch.float32, device=self.device) for values in columns]
-            aligned.append((observation, pose, fit_width(self._aligners[group].reference, observation, *pose)))
+            width = fit_width(self._aligners[group].reference, observation, *pose, before.prior)
+            aligned.append((observation, pose, width))
         sigma = float(np.average([width for *_, width in aligned], weights=np.bincount(self.group)))
         reference = self.reference(sigma)
         inflation, noise = [], []

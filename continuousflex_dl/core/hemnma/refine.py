@@ -241,6 +241,22 @@ class Refiner:
         covariance = inverse[:, :-1, :-1] * units[:, None] * units * variance.double()[:, None, None]
         return covariance, self.forward.correlation(h.image, h.rotation, h.shift_px, h.amplitudes), variance
 
+    def leverage(self, h: Hypotheses) -> Tensor:
+        """How much of the noise of each resolution shell the parameters, the scale among them, follow: (h, shells).
+
+        At the best fit the model has moved along with the noise by J F^-1 J^T of it, with slopes J and curvature F. The
+        trace of that, shell by shell; all shells together give the number of parameters that the image determines.
+        """
+        here = self.linearise(h)
+        curvature, scale = _lifted(here.curvature), here.scale
+        full = self.forward.model_and_slopes(h.image, h.rotation, h.shift_px, h.amplitudes)
+        slopes = full.double() * (scale[:, None] * self._units)[..., None].double()
+        whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(curvature), slopes, upper=False)
+        shells = torch.zeros(
+            len(h), int(self.observation.disc.shell.max()) + 1, dtype=torch.float64, device=full.device
+        )
+        return shells.index_add_(1, self.forward.shell, (whitened**2).sum(1))
+
 
 def _lifted(curvature: Tensor) -> Tensor:
     """Curvature in double precision that can be inverted also where the image does not show a direction."""

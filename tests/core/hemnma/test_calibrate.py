@@ -7,6 +7,7 @@ import torch
 from continuousflex_dl.core.hemnma.calibrate import fit_width, probe_inflation, residual_power
 from continuousflex_dl.core.hemnma.prior import AmplitudePrior
 from continuousflex_dl.core.hemnma.reference import Reference
+from continuousflex_dl.core.hemnma.refine import Hypotheses, Refiner
 from continuousflex_dl.core.imaging.rotations import rotation_from_euler
 
 PIXEL = 3.0
@@ -26,6 +27,21 @@ def test_width_of_an_atom_is_found_whatever_was_assumed(model, scene, assumed):
     wrong = Reference.from_arrays(*model, assumed)
     found = fit_width(wrong, some.observe(), *pose_of(some))
     assert found == pytest.approx(np.hypot(2.5, PIXEL / np.sqrt(12)), rel=0.05)  # blurred by square pixels
+
+
+def test_width_is_not_sharpened_by_having_followed_the_noise(model, scene):
+    """Poses refined on the images themselves: what they picked up of the noise must not count as signal."""
+    some = scene(count=60, snr=0.15, seed=5)
+    observation, flat = some.observe(), AmplitudePrior(np.zeros(2), None)
+    reference = Reference.from_arrays(*model, 2.6)
+    truth = pose_of(some)
+    h = Refiner(reference, observation, flat).refine(Hypotheses.start(torch.arange(60), *truth), 12)
+    aligned = (h.rotation, h.shift_px, h.amplitudes)
+    right = fit_width(reference, observation, *truth)
+    naive = fit_width(reference, observation, *aligned)
+    fair = fit_width(reference, observation, *aligned, flat)
+    assert naive < right - 0.05
+    assert abs(fair - right) < 0.4 * (right - naive)
 
 
 def test_residual_of_the_true_model_is_the_noise(reference, scene):

@@ -116,3 +116,18 @@ def test_a_tight_prior_holds_the_amplitudes(scene, reference):
     some = scene(count=2, snr=0.3)
     h = refiner_of(some, reference, prior=0.01).refine(at_truth(some), 15)
     assert h.amplitudes.abs().max() < 1.0
+
+
+def test_parameters_follow_as_much_noise_as_there_are_of_them(scene, reference):
+    """Three angles, two shifts, two amplitudes, one scale, each seen by the image: eight, over all shells."""
+    some = scene(count=3, snr=1.0)
+    flat = AmplitudePrior(np.zeros(2), None)
+    h = Hypotheses.start(
+        torch.arange(3),
+        rotation_from_euler(some.euler_deg).float(),
+        torch.as_tensor(-some.shift_angst / 3.0).float(),
+        torch.as_tensor(some.amplitudes).float(),
+    )
+    followed = Refiner(reference, some.observe(), flat).leverage(h)
+    assert followed.sum(1).tolist() == pytest.approx([8.0] * 3, rel=1e-3)
+    assert (followed >= 0).all()
