@@ -29,6 +29,7 @@ def fit_width(
     rotation: Tensor,
     shift_px: Tensor,
     amplitudes: Tensor,
+    *,
     prior: AmplitudePrior | None = None,
 ) -> float:
     """Gaussian width in Å at which the aligned model explains a block of images best.
@@ -88,8 +89,12 @@ def _excess(
     amplitudes: Tensor,
     prior: AmplitudePrior | None,
 ) -> tuple[Tensor, Tensor]:
-    """Scale times form factor (B, shells) that images were aligned with, and the overlap (B, shells) of image and point
-    atoms that comes from having followed the noise."""
+    """What being fitted to the noise does to the overlap of image and point atoms.
+
+    Returns
+    -------
+    (B, shells) scale times form factor that the images were aligned with, and (B, shells) overlap with the noise.
+    """
     disc = observation.disc
     shells = int(disc.shell.max()) + 1
     if prior is None:

@@ -236,7 +236,7 @@ class Hemnma:
                 found["amplitudes"],
             )
             pose = [torch.as_tensor(values, dtype=torch.float32, device=self.device) for values in columns]
-            width = fit_width(self._aligners[group].reference, observation, *pose, before.prior)
+            width = fit_width(self._aligners[group].reference, observation, *pose, prior=before.prior)
             aligned.append((observation, pose, width))
         sigma = float(np.average([width for *_, width in aligned], weights=np.bincount(self.group)))
         reference = self.reference(sigma)

@@ -39,7 +39,7 @@ def test_width_is_not_sharpened_by_having_followed_the_noise(model, scene):
     aligned = (h.rotation, h.shift_px, h.amplitudes)
     right = fit_width(reference, observation, *truth)
     naive = fit_width(reference, observation, *aligned)
-    fair = fit_width(reference, observation, *aligned, flat)
+    fair = fit_width(reference, observation, *aligned, prior=flat)
     assert naive < right - 0.05
     assert abs(fair - right) < 0.4 * (right - naive)
 
