@@ -17,10 +17,11 @@ from ..core.io.atomic import atomic_text
 from ..core.io.block_files import Arrays
 from ..core.io.blocks import BlockStore
 from ..core.io.conformations import CONFORMATIONS_NAME, read_labels, write_conformations
-from ..core.io.modes import REFERENCE_NAME
+from ..core.io.modes import REFERENCE_NAME, read_modes
 from ..core.io.particle_table import ParticleTable
 from ..core.io.particles import read_particles, write_star_parts
 from ..core.particles.stack import ImageStack
+from ..core.space.structures import DisplacedStructures
 from ..core.structure.reader import read_structure
 from ..core.structure.writer import write_structure
 from ..options.cryovit import CryovitInferOptions, CryovitTrainOptions
@@ -289,11 +290,35 @@ def _labels(path: str, table: ParticleTable, atoms: int, reference: FlexibleRefe
     """Displacements (n, N, 3) of the nodes from the reference, after superposition on it."""
     from ..core.structure.superpose import superpose
 
-    known = read_labels(path, len(table), atoms, reference.node_rows) - reference.centre.astype(np.float32)
+    file = Path(path)
+    if file.is_dir() or file.suffix in (".npz", ".nmd", ".xmd"):
+        structures = _displaced(path, table, atoms, reference.node_rows)
+    else:
+        structures = read_labels(path, len(table), atoms, reference.node_rows)
+    known = structures - reference.centre.astype(np.float32)
     for row, places in enumerate(known):
         rotation, translation, _ = superpose(places, reference.nodes)
         known[row] = places @ rotation.T + translation - reference.nodes
     return known
+
+
+def _displaced(path: str, table: ParticleTable, atoms: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Structures (n, N, 3) that the mode amplitudes of the particles make."""
+    modes = read_modes(path)
+    if not table.amplitudes:
+        raise InputError(
+            f"{table.source}: --supervised {path} needs the amplitudes of these modes (_cflexModeAmplitude<m>), found "
+            "none; give the particles.star of cflex hemnma, or structures (.h5)"
+        )
+    if modes.n_atoms not in (atoms, len(rows)):
+        raise InputError(
+            f"{path}: found modes of {modes.n_atoms} atoms, expected the {len(rows)} nodes or the {atoms} heavy atoms "
+            "of the reference; give the structure that the modes were computed from"
+        )
+    numbers = sorted(table.amplitudes)
+    amplitudes = np.stack([np.asarray(table.amplitudes[number]) for number in numbers], axis=1)
+    structures = DisplacedStructures(modes.select(numbers), amplitudes, rows if modes.n_atoms == atoms else None)
+    return np.asarray(structures[:], dtype=np.float32)
 
 
 def _fit(

@@ -20,7 +20,7 @@ class CryovitTrainOptions(CommonOptions):
     )
     supervised: str | None = option(
         None,
-        help="Known structures of the same particles to learn from (HDF5, dataset coordinates (n, N, 3) in Å, of the nodes or of all heavy atoms): from simulation, HEMNMA or fitting by molecular dynamics.",
+        help="Known structures of the same particles to learn from (HDF5, dataset coordinates (n, N, 3) in Å, of the nodes or of all heavy atoms): from simulation, fitting by molecular dynamics, an earlier run. A modes file instead: its reference displaced by the mode amplitudes of the particles (HEMNMA, DeepHEMNMA).",
         metavar="CONFORMATIONS.h5",
         label="Known structures",
     )

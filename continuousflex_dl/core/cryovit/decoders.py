@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..dynamics.elastic_network import rigid_body_modes
+from .reference import FlexibleReference
 
 DecoderKind = Literal["smooth", "modes", "free"]
 _RESIDUE_SHARE = 0.1  # of the expected motion that decoder `modes` may add to its modes
@@ -90,28 +90,31 @@ class FreeDecoder(nn.Module):
 
     Parameters
     ----------
-    nodes
-        (N, 3) Å.
+    reference
+        With N nodes.
     latent, width, depth
         See `SmoothDecoder`.
     keep_rigid
         Leave in what moves the structure as a whole, as the thesis does.
     """
 
-    rigid: Tensor
+    motions: Tensor
+    amounts: Tensor
 
-    def __init__(self, nodes: Tensor, latent: int, width: int = 256, depth: int = 6, keep_rigid: bool = False) -> None:
+    def __init__(
+        self, reference: FlexibleReference, latent: int, width: int = 256, depth: int = 6, keep_rigid: bool = False
+    ) -> None:
         super().__init__()
-        rigid = torch.as_tensor(rigid_body_modes(nodes.double().cpu().numpy()), dtype=torch.float32)
-        self.register_buffer("rigid", rigid.flatten(1).to(nodes.device))
+        for name, values in zip(("motions", "amounts"), reference.rigid_part(), strict=True):
+            self.register_buffer(name, torch.as_tensor(values, dtype=torch.float32))
         self.keep_rigid = keep_rigid
-        self.layers = mlp(latent, width, depth, nodes.numel(), nn.LeakyReLU)
+        self.layers = mlp(latent, width, depth, reference.nodes.size, nn.LeakyReLU)
 
     def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """See `Decoder`; free motion costs nothing."""
         flat = self.layers(latent)
         if not self.keep_rigid:
-            flat = flat - (flat @ self.rigid.T) @ self.rigid
+            flat = flat - (flat @ self.amounts.T) @ self.motions
         return flat.unflatten(-1, (-1, 3)), flat.new_zeros(len(flat))
 
 

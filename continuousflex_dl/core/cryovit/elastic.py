@@ -6,6 +6,7 @@ import numpy as np
 
 from ..dynamics.elastic_network import compute_modes
 from ..dynamics.network import N_RIGID, connecting_cutoff
+from .reference import FlexibleReference
 
 CUTOFF = 15.0  # Å between nodes of one per residue
 MOST_MODES = 600  # of a larger network only the softest are taken,
@@ -13,15 +14,16 @@ FEW_MODES = 200  # and fewer of one that is larger still, whose modes take minut
 _LARGE = 1500  # nodes
 
 
-def elastic_basis(nodes: np.ndarray, spread: float, n_modes: int | None = None) -> np.ndarray:
+def elastic_basis(reference: FlexibleReference, spread: float, n_modes: int | None = None) -> np.ndarray:
     """Motions that displacements are made of.
 
-    No combination of them moves or turns the structure as a whole: superposing it on the reference changes nothing.
+    No combination of them moves or turns the structure as a whole: superposing its atoms on the reference changes
+    nothing.
 
     Parameters
     ----------
-    nodes
-        (N, 3) Å.
+    reference
+        With N nodes.
     spread
         Expected RMSD along the softest mode, Å.
     n_modes
@@ -37,11 +39,14 @@ def elastic_basis(nodes: np.ndarray, spread: float, n_modes: int | None = None) 
     DisconnectedNetworkError, InputError
         If the nodes cannot have normal modes.
     """
+    nodes = reference.nodes
     most = n_modes or (MOST_MODES if len(nodes) <= _LARGE else FEW_MODES)
     wanted = min(3 * len(nodes), N_RIGID + most)
     values, vectors, _ = compute_modes(nodes, None, max(CUTOFF, connecting_cutoff(nodes)), wanted)
     values, vectors = values[N_RIGID:], vectors[N_RIGID:]
     # thermal motion goes as eigenvalue^-1/2; sqrt(N) makes a unit-norm mode an RMSD of 1 Å
     size = spread * np.sqrt(len(nodes) * values[0] / values)
-    basis: np.ndarray = (vectors * size[:, None, None]).astype(np.float32)
-    return basis
+    flat = vectors.reshape(len(vectors), -1)
+    motions, amounts = reference.rigid_part()  # the modes have none of the nodes, but of the atoms that follow these
+    flat = (flat - (flat @ amounts.T) @ motions) * size[:, None]
+    return flat.reshape(vectors.shape).astype(np.float32)

@@ -131,9 +131,8 @@ def _latent_cost(latents: Latents, *, sampled: bool) -> Tensor:
 
 def _decoder(reference: FlexibleReference, settings: CryoVitSettings, basis: Tensor | None) -> Decoder:
     if settings.decoder == "free":
-        nodes = torch.as_tensor(reference.nodes, dtype=torch.float32)
-        return FreeDecoder(nodes, settings.latent, settings.width, settings.depth, settings.keep_rigid)
+        return FreeDecoder(reference, settings.latent, settings.width, settings.depth, settings.keep_rigid)
     if basis is None:
-        basis = torch.as_tensor(elastic_basis(reference.nodes, settings.spread))
+        basis = torch.as_tensor(elastic_basis(reference, settings.spread))
     kind = SmoothDecoder if settings.decoder == "smooth" else ModesDecoder
     return kind(basis, settings.latent, settings.width, settings.depth)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from ..dynamics.elastic_network import rigid_body_modes
 from ..dynamics.modes import default_sigma
 from ..structure.atoms import Structure, representation
 
@@ -85,6 +86,25 @@ class FlexibleReference:
             structure=nodes,
             node_rows=rows,
         )
+
+    def rigid_part(self) -> tuple[np.ndarray, np.ndarray]:
+        """Find what a displacement of the nodes moves and turns as a whole, judged by all projected atoms.
+
+        Returns
+        -------
+        motions
+            (6, 3N) displacements of the nodes in three translations and three rotations.
+        amounts
+            (6, 3N); times a displacement it gives how much of each there is. ``d - motions.T @ amounts @ d`` leaves the
+            atoms where superposing them on the reference would put them, to first order.
+        """
+        motions = rigid_body_modes(self.nodes).reshape(6, -1)
+        if self.following is None:
+            return motions, motions
+        follow = self.following.astype(np.float64)
+        moved = np.einsum("an,knc->kac", follow, motions.reshape(6, -1, 3))  # the same motions of the atoms
+        solve = np.linalg.pinv(moved.reshape(6, -1).T).reshape(6, -1, 3)
+        return motions, np.einsum("kac,an->knc", solve, follow).reshape(6, -1)
 
     @property
     def radius(self) -> float:

@@ -11,12 +11,12 @@ from continuousflex_dl.core.structure.superpose import superpose
 
 @pytest.fixture(scope="module")
 def basis(reference):
-    return torch.as_tensor(elastic_basis(reference.nodes, 4.0))
+    return torch.as_tensor(elastic_basis(reference, 4.0))
 
 
 def _decoder(kind, reference, basis):
     if kind == "free":
-        return FreeDecoder(torch.as_tensor(reference.nodes, dtype=torch.float32), 4, width=16, depth=2)
+        return FreeDecoder(reference, 4, width=16, depth=2)
     return (SmoothDecoder if kind == "smooth" else ModesDecoder)(basis, 4, width=16)
 
 
@@ -26,14 +26,15 @@ def test_no_decoder_moves_or_turns_the_structure_as_a_whole(kind, reference, bas
     decoder = _decoder(kind, reference, basis)
     for parameter in decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    displacement = decoder(torch.randn(3, 4))[0].detach().double().numpy()
+    nodes = decoder(torch.randn(3, 4))[0].detach().double().numpy()
+    displacement = reference.following.astype(np.float64) @ nodes  # of all atoms
     size = np.sqrt((displacement**2).sum(-1).mean())
     assert size > 0.1
     assert np.abs(displacement.mean(axis=1)).max() < 1e-4 * size
-    turning = np.cross(reference.nodes, displacement).mean(axis=1)
+    turning = np.cross(reference.atoms, displacement).mean(axis=1)
     assert np.abs(turning).max() < 1e-3 * size * reference.radius
     small = displacement[0] * 0.5 / np.abs(displacement[0]).max()
-    rotation, translation, _ = superpose(reference.nodes + small, reference.nodes)
+    rotation, translation, _ = superpose(reference.atoms + small, reference.atoms)
     assert np.allclose(rotation, np.eye(3), atol=1e-4)
     assert np.allclose(translation, 0, atol=1e-3)
 
@@ -48,12 +49,12 @@ def test_a_latent_of_zero_is_the_reference_at_the_start(kind, reference, basis):
 def test_the_first_guess_is_the_softest_modes_at_the_expected_spread(reference, basis):
     displacement, cost = SmoothDecoder(basis, 4)(torch.eye(4))
     rmsd = displacement.detach().square().sum(-1).mean(-1).sqrt()
-    assert rmsd[0] == pytest.approx(4.0, rel=1e-4)
+    assert rmsd[0] == pytest.approx(4.0, rel=0.02)  # of the nodes; the frame is that of the atoms
     assert (rmsd[1:] < rmsd[:-1]).all()
     assert cost.detach().numpy() == pytest.approx(0.5)
 
 
 def test_rough_motion_costs_more_than_soft_motion_of_the_same_size(basis):
     size = basis.square().sum((-2, -1)).sqrt()
-    assert (size[1:] <= size[:-1] * (1 + 1e-5)).all()
+    assert (size[1:] <= size[:-1] * 1.02).all()  # to the rigid part that is taken out
     assert size[0] / size[-1] > 20
