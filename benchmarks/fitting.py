@@ -154,7 +154,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=SHARED, help="Folder of the real data.")
     parser.add_argument("--seed", type=int, default=1, help="Of the orientations and the noise.")
-    parser.add_argument("--only", nargs="*", help="Names of the cases to run (printed, not written).")
+    parser.add_argument("--only", nargs="*", help="Names of the cases to run; the others keep their figures.")
     options = parser.parse_args()
     if not options.data.is_dir():
         print(f"{options.data}: no such folder; give the real data with --data", file=sys.stderr)
@@ -171,8 +171,8 @@ def main() -> int:
                 f"{row['rmsd_fitted_angst']:7.2f} {row['over_best']:6.2f} {row['correlation']:6.3f} {row['cpu_s']:6.1f}",
                 flush=True,
             )
-    if options.only:
-        return 0
+    if options.only and RESULTS.exists():
+        rows = json.loads(RESULTS.read_text(encoding="utf-8"))["cases"] | rows
     report = {"python": platform.python_version(), "seed": options.seed, "cases": rows}
     RESULTS.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"written: {RESULTS.relative_to(ROOT)}")
