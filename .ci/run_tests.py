@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCIPION_SUITES = (
     "continuousflex_dl.tests.test_workflow",
     "continuousflex_dl.tests.test_map_workflow",
+    "continuousflex_dl.tests.test_deep_workflow",
     "continuousflex_dl.tests.test_vit_workflow",
 )
 # runs the same suite under pytest, for those who call pytest alone

@@ -146,7 +146,7 @@ def run_deephemnma_train(options: DeephemnmaTrainOptions, run: Run) -> None:
 
 
 def _modes_wanted(options: DeephemnmaTrainOptions, table: ParticleTable) -> tuple[int, ...]:
-    wanted = options.use or tuple(sorted(table.amplitudes))
+    wanted = options.numbers or tuple(sorted(table.amplitudes))
     if not wanted:
         raise InputError(
             f"{table.source}: found no column _cflexModeAmplitude<m>, expected the amplitudes to learn; give the "
@@ -428,7 +428,7 @@ def _refinement(
             record["images"]["sigma"],
             record["amplitude_mean"],
             record["amplitude_covariance"],
-            Effort(skip_deg=options.refine_above, search_deg=options.search_above),
+            Effort(skip_deg=options.refine_above or 0.0, search_deg=options.search_above),
             options.estimate,
         )
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from .base import CommonOptions, CtfChoice, ModeList, Precision, option
+from .base import CommonOptions, CtfChoice, Precision, option, parse_mode_list
 
 
 class DeephemnmaTrainOptions(CommonOptions):
@@ -22,7 +22,7 @@ class DeephemnmaTrainOptions(CommonOptions):
     structure: str | None = option(
         None, help="Structure that the modes belong to; needed where the modes file holds no coordinates (modes.xmd), checked where it does.", metavar="STRUCTURE", label="Structure", advanced=True
     )
-    use: ModeList = option((), help="Mode numbers whose amplitudes are learned, for example 7-9; default: those that the particles have.", label="Modes", validate_default=True)
+    use: str = option("", help="Mode numbers whose amplitudes are learned, for example 7-9; default: those that the particles have.", metavar="MODES", label="Modes")
     preset: Literal["default", "paper"] = option(
         "default", help="default: one network for all, learned errors, labelled and rendered particles; paper: DeepHEMNMA as published (three ResNet-34, quaternions, batches of 2).", label="Preset"
     )
@@ -47,8 +47,17 @@ class DeephemnmaTrainOptions(CommonOptions):
     search_rmsd: float = option(4.0, help="Structural spread of rendered particles along the softest mode, less along stiffer ones, where there are no labels.", unit="Å RMSD", gt=0, label="Expected deformation", advanced=True)
     precision: Precision = option("auto", help="Number format of matrix products: float32 (full) or bfloat16 (mixed); auto takes what the processor does best (float32 for the preset paper).", label="Precision", advanced=True)
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Mode numbers of `use`; empty for those that the particles have."""
+        return parse_mode_list(self.use) if self.use.strip() else ()
+
     @model_validator(mode="after")
     def _check(self) -> DeephemnmaTrainOptions:
+        try:
+            _ = self.numbers
+        except ValueError as error:
+            raise ValueError(f"--use: {error}") from None
         if self.validation + self.test >= 1:
             raise ValueError(f"--validation {self.validation:g} and --test {self.test:g} leave nothing to train on")
         return self
@@ -66,7 +75,7 @@ class DeephemnmaInferOptions(CommonOptions):
         "all", help="What is taken over: all; amplitudes alone, with the poses of the particle file kept; or poses alone, with the amplitudes of the particle file kept.", label="Estimate"
     )
     ctf: Literal["trained", "auto", "model", "flipped", "none"] = option("trained", help="How the CTF entered the images, see cflex hemnma; trained: as in training.", label="CTF", advanced=True)
-    refine_above: float = option(0.0, help="With --refine: leave particles alone whose orientation the network expects to be nearer than this.", unit="degrees", ge=0, label="Refine above", advanced=True)
+    refine_above: float | None = option(None, help="With --refine: leave particles alone whose orientation the network expects to be nearer than this; default: refine all.", unit="degrees", ge=0, label="Refine above", advanced=True)
     search_above: float = option(25.0, help="With --refine: search all orientations for particles whose expected error is larger than this.", unit="degrees", ge=0, label="Search above", advanced=True)
     precision: Precision = option("auto", help="Number format of matrix products: float32 (full) or bfloat16 (mixed); auto takes what the processor does best.", label="Precision", advanced=True)
     batch_size: int | None = option(None, help="Particles per block: the unit of work that is saved, and redone after a kill; default: 1024, 32 with --refine.", ge=1, le=65536, label="Block size", advanced=True)

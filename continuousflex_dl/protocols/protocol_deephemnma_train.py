@@ -125,7 +125,7 @@ class CflexProtDeepHEMNMATrain(ModesInputMixin, ParticlesInputMixin, CflexProtoc
             errors.append("The particles have no 3D poses to learn; take the output of hemnma")
         else:
             options = self._options()
-            missing = sorted(set(options.use if options else ()) - set(mode_numbers_of(first)))
+            missing = sorted(set(options.numbers if options else ()) - set(mode_numbers_of(first)))
             if missing:
                 errors.append(f"The particles carry no amplitudes of mode {', '.join(map(str, missing))}")
         return errors
