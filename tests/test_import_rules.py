@@ -1,6 +1,7 @@
 """The layer rule of docs/architecture.md, checked on the source of every module and on imports in new processes."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -147,7 +148,8 @@ def layer_modules(*layers):
 
 
 def test_science_and_command_line_need_no_scipion():
-    names = [PACKAGE, *layer_modules("core", "options", "cli")]
+    viewer = ["app"] if importlib.util.find_spec("flask") else []
+    names = [PACKAGE, *layer_modules("core", "options", "cli", *viewer)]
     code = (
         BLOCKER.format(names=sorted(SCIPION))
         + "import importlib\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import logging
 import secrets
 import threading
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .dataset import Dataset
 
 ADDRESS = "127.0.0.1"
-COOKIE, QUERY, HEADER = "cflex_view", "token", "X-Cflex-Token"
+QUERY, HEADER = "token", "X-Cflex-Token"
 _MOST_REQUEST_BYTES = 8 << 20
 _ZIPPED_FROM_BYTES = 4096
 _KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
@@ -50,6 +51,7 @@ def make_app(datasets: Sequence[Dataset], token: str, *, points: int = 20_000) -
         If a package whose JavaScript the page needs is missing.
     """
     vendored = vendored_files()
+    cookie = cookie_of(token)
     app = Flask("cflex_view", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _MOST_REQUEST_BYTES
     app.extensions["cflex"] = State(tuple(datasets), points)
@@ -60,7 +62,7 @@ def make_app(datasets: Sequence[Dataset], token: str, *, points: int = 20_000) -
         host = request.headers.get("Host", "")
         places = {
             "query": request.args.get(QUERY),
-            "cookie": request.cookies.get(COOKIE),
+            "cookie": request.cookies.get(cookie),
             "header": request.headers.get(HEADER),
         }
         if not is_local(host) or not has_token(token, places):
@@ -75,7 +77,7 @@ def make_app(datasets: Sequence[Dataset], token: str, *, points: int = 20_000) -
         response.headers.update(HEADERS)
         response.headers.setdefault("Cache-Control", "no-store")
         if response.status_code == 200 and g.get("by_query", False):
-            response.set_cookie(COOKIE, token, httponly=True, samesite="Strict")
+            response.set_cookie(cookie, token, httponly=True, samesite="Strict")
         return response
 
     @app.errorhandler(InputError)
@@ -104,6 +106,11 @@ def make_app(datasets: Sequence[Dataset], token: str, *, points: int = 20_000) -
 
     app.register_blueprint(routes)
     return app
+
+
+def cookie_of(token: str) -> str:
+    """Name of the cookie: cookies do not tell ports apart, and two viewers must not take each other's."""
+    return f"cflex_view_{hashlib.sha256(token.encode()).hexdigest()[:12]}"
 
 
 def _file(path: Path, zipped: dict[Path, bytes], *, lasting: bool) -> Response:

@@ -148,12 +148,16 @@ def test_select_group_play_and_export(results, tmp_path, opened):
         # thumbnails: the particle, and the model beside it
         shown.until("[...document.querySelectorAll('#gallery img')].filter((i) => i.naturalWidth > 0).length >= 4")
 
-        # a group, by the command that is shown
+        # a group and its map, by the command that is shown
+        page.locator("label:has-text('+ map') input").check()
         page.click("#group")
         shown.until("document.querySelector('#jobs details[data-state=done]')")
         command = page.inner_text("#command")
         assert command.startswith(f"cflex group {results['space']} --selection {tmp_path}/selections/drawn.json")
+        assert command.endswith("--reconstruct")
         page.click("#jobs summary")
+        page.click("#jobs li:has-text('group_01.mrc') button:has-text('Show')")
+        shown.until("document.querySelector('.mol').dataset.maps === '1'")
         with page.expect_download() as download:
             page.click("#jobs a:has-text('group_01.star')")
         lines = Path(download.value.path()).read_text().splitlines()
@@ -169,7 +173,12 @@ def test_select_group_play_and_export(results, tmp_path, opened):
         page.locator("input[aria-label='Amplitude of mode 7, Å']").fill("20")
         shown.until(f"Number(document.querySelector('.mol').dataset.shown) > {before}")
         page.locator("label:has-text('map') input").first.check()
-        shown.until("document.querySelector('.mol').dataset.maps")
+        shown.until("document.querySelector('.mol').dataset.maps === '2'")
+        before = int(shown.data(".mol", "shown"))
+        page.locator("label:has-text('follow cursor') input").check()
+        box = page.locator(".plot").bounding_box()
+        page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.4 * box["height"])
+        shown.until(f"Number(document.querySelector('.mol').dataset.shown) > {before}")
         page.click("#animate")
         shown.until("document.querySelectorAll('#jobs details[data-state=done]').length === 2")
         assert "cflex animate" in page.inner_text("#command")
@@ -180,6 +189,17 @@ def test_select_group_play_and_export(results, tmp_path, opened):
         page.click("h1")
         page.keyboard.press("Control+z")
         shown.until(f"document.querySelector('.bench').dataset.selected === '{count}'")
+
+        # a condition takes away from it, a third axis makes it three-dimensional, and it all stays
+        page.click("button[data-value=keep]")
+        page.fill("input[aria-label='Condition on columns']", "cflexScore > 0.5")
+        page.keyboard.press("Enter")
+        shown.until(f"Number(document.querySelector('.bench').dataset.selected) < {count}")
+        count = int(shown.data(".bench", "selected"))
+        assert count > 0
+        page.select_option("select[aria-label='Z']", "cflexScore")
+        shown.until("document.querySelector('.plot .gl-container canvas, .plot #scene')")
+        page.keyboard.press("Tab")
         shown.check()
 
     # a second start has the selection, and what was selected last

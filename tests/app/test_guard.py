@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -10,7 +11,7 @@ import pytest
 pytest.importorskip("flask")
 
 from continuousflex_dl.app.guard import is_local, same_origin
-from continuousflex_dl.app.server import COOKIE, HEADER, Server, make_app
+from continuousflex_dl.app.server import HEADER, Server, cookie_of, make_app
 from continuousflex_dl.cli.view import read_dataset
 from continuousflex_dl.core.errors import InputError
 from continuousflex_dl.options.view import ViewOptions
@@ -41,7 +42,7 @@ def test_get_without_token_is_forbidden(client, path):
     assert client.get(path).status_code == 403
     assert client.get(path, query_string={"token": "wrong"}).status_code == 403
     assert client.get(path, headers={HEADER: TOKEN[:-1]}).status_code == 403
-    client.set_cookie(COOKIE, "")
+    client.set_cookie(cookie_of(TOKEN), "")
     answer = client.get(path)
     assert answer.status_code == 403
     assert "Set-Cookie" not in answer.headers
@@ -84,6 +85,14 @@ def test_token_in_the_address_becomes_a_cookie_that_scripts_cannot_read(client):
     assert "SameSite=Strict" in cookie
     assert client.get("/assets/main.js").status_code == 200
     assert client.get("/api/datasets").status_code == 200
+
+
+def test_two_viewers_do_not_take_each_others_cookie(app, client):
+    other = make_app(app.extensions["cflex"].datasets, "other-token").test_client()
+    names = set()
+    for viewer, token in ((client, TOKEN), (other, "other-token")):
+        names.add(viewer.get("/", query_string={"token": token}).headers["Set-Cookie"].split("=")[0])
+    assert len(names) == 2
 
 
 def test_page_may_only_speak_to_its_own_server(client):
@@ -134,6 +143,26 @@ def test_server_listens_on_loopback_only(app):
         thread.join(timeout=20)
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", server.port), timeout=5)
+
+
+def test_server_that_nobody_uses_ends(app):
+    server = Server(app.extensions["cflex"].datasets)
+    begin = time.monotonic()
+    server.serve(idle_minutes=0.5 / 60)
+    assert 0.5 <= time.monotonic() - begin < 60
+
+
+@pytest.mark.parametrize("package", ["plotly", "dash_molstar"])
+def test_missing_packages_are_said(app, package, monkeypatch):
+    from continuousflex_dl.app import assets
+
+    absent = {
+        name: (f"no_such_{owner}" if owner == package else owner, file)
+        for name, (owner, file) in assets.VENDORED.items()
+    }
+    monkeypatch.setattr(assets, "VENDORED", absent)
+    with pytest.raises(InputError, match=f"no_such_{package}.*pip install"):
+        make_app(app.extensions["cflex"].datasets, TOKEN)
 
 
 def test_tokens_differ(app):
