@@ -294,6 +294,7 @@ def main() -> int:
         return 1
     say(f"   {time.monotonic() - begin:.0f} s in all\n")
     say(f"report:           {REPORT / 'report.html'}")
+    say(f"in the browser:   .venv/bin/cflex view {os.path.relpath(REPORT, ROOT)}")
     say(f"errors:           {EVALUATION / 'metrics.json'}")
     say(f"Scipion project:  {USER_DATA / 'projects' / PROJECT}")
     say("                  (see it in Scipion: make scipion)")
