@@ -12,6 +12,8 @@ from continuousflex_dl.options import COMMANDS, command
 from continuousflex_dl.options.base import field_extra
 from continuousflex_dl.protocols import (
     CflexProtAnimate,
+    CflexProtDeepHEMNMAInfer,
+    CflexProtDeepHEMNMATrain,
     CflexProtGroup,
     CflexProtHEMNMA,
     CflexProtNMA,
@@ -28,6 +30,8 @@ PROTOCOLS = [
     CflexProtPseudoAtoms,
     CflexProtSimulate,
     CflexProtHEMNMA,
+    CflexProtDeepHEMNMATrain,
+    CflexProtDeepHEMNMAInfer,
     CflexProtSpace,
     CflexProtGroup,
     CflexProtReconstruct,
@@ -39,6 +43,7 @@ FILES = {
     "modes": "m.npz",
     "particles": "p.star",
     "input": "p.star",
+    "model": "m",
     "output": "out",
 }
 
