@@ -159,8 +159,10 @@ def test_a_vision_transformer_makes_the_latents_of_new_particles_at_once(cflex, 
     assert ended.code == 0, ended.err
 
 
-def test_known_structures_are_learned(cflex, kinase, tmp_path, trained):
-    known = ["--supervised", trained / "conformations.h5", "--max-resolution", "12"]
+@pytest.mark.parametrize("source", ["structures", "amplitudes"])
+def test_known_structures_are_learned(cflex, kinase, tmp_path, trained, source):
+    labels = trained / "conformations.h5" if source == "structures" else kinase.modes
+    known = ["--supervised", labels, "--max-resolution", "12", "--epochs", "6"]
     assert cflex(*_train(kinase, tmp_path / "model", *known)).code == 0
     results = json.loads((tmp_path / "model" / "run.json").read_text())["results"]
     assert results["variant"] == "supervised"
@@ -217,6 +219,9 @@ def test_labels_of_other_particles_or_atoms_are_refused(refused, trained, kinase
         broken = good["coordinates"][()]
         broken[17, 3] = np.nan
         file["coordinates"] = broken
+    write_star(tmp_path / "bare.star", read_particles(trained / "particles.star").with_amplitudes({}))
+    bare = _train(kinase, tmp_path / "d", "--supervised", kinase.modes, particles=tmp_path / "bare.star")
+    assert "_cflexModeAmplitude" in refused(*bare)
     assert "row 18" in refused(*_train(kinase, tmp_path / "c", "--supervised", tmp_path / "nan.h5"))
 
 
