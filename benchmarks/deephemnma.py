@@ -4,8 +4,9 @@ The recipe is that of the paper (256 px at 0.325 Å, SNR 0.1, defocus 5000 Å, m
 scaled down to 64 px, with the truth as labels; 4,000 labelled particles and 1,000 unseen ones to test. Times are those
 of the processor, on one thread, so that other work on the computer does not count.
 
+    python benchmarks/deephemnma.py WORK all                            (or one part after the other:)
     python benchmarks/deephemnma.py WORK data
-    python benchmarks/deephemnma.py WORK train default --minutes 6      (default, labelled, rendered, paper)
+    python benchmarks/deephemnma.py WORK train default --minutes 2      (default, labelled, rendered, paper)
     python benchmarks/deephemnma.py WORK refine default                 (after train; HEMNMA's full search beside it)
     python benchmarks/deephemnma.py WORK speed default                  (images per second of inference)
 
@@ -135,7 +136,7 @@ def first_particles(work: Path, count: int) -> Path:
     return some
 
 
-def refine_variant(work: Path, variant: str, count: int = 200) -> dict:
+def refine_variant(work: Path, variant: str, count: int = 100) -> dict:
     """Refine predictions, and search the same particles in full; CPU seconds of each particle."""
     some, model = first_particles(work, count), work / f"model-{variant}"
     modes = ["--modes", work / "nma" / "modes.npz"]
@@ -182,26 +183,33 @@ def speed(work: Path, variant: str) -> dict:
     return figures
 
 
+def run_part(work: Path, what: str, variant: str, minutes: float) -> None:
+    """Run one part and add its figures to those that are there."""
+    if what == "data":
+        make_data(work)
+        return
+    if what == "train":
+        figures = train_variant(work, variant, minutes)
+    else:
+        figures = {"refine": refine_variant, "speed": speed}[what](work, variant)
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results.setdefault(what, {})[variant] = figures
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    print(json.dumps(figures, indent=2))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
-    parser.add_argument("what", choices=["data", "train", "refine", "speed"])
+    parser.add_argument("what", choices=["all", "data", "train", "refine", "speed"])
     parser.add_argument("variant", nargs="?", default="default", choices=list(VARIANTS))
-    parser.add_argument("--minutes", type=float, default=6.0)
+    parser.add_argument("--minutes", type=float, default=2.0)
     arguments = parser.parse_args()
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    if arguments.what == "data":
-        make_data(work)
-        return
-    if arguments.what == "train":
-        figures = train_variant(work, arguments.variant, arguments.minutes)
-    else:
-        figures = {"refine": refine_variant, "speed": speed}[arguments.what](work, arguments.variant)
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results.setdefault(arguments.what, {})[arguments.variant] = figures
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    print(json.dumps(figures, indent=2))
+    parts = [("data", "default"), *(("train", name) for name in VARIANTS), ("refine", "default"), ("speed", "default")]
+    for what, variant in parts if arguments.what == "all" else [(arguments.what, arguments.variant)]:
+        run_part(work, what, variant, arguments.minutes)
 
 
 if __name__ == "__main__":
