@@ -72,7 +72,7 @@ def train_variant(work: Path, variant: str, minutes: float) -> dict:
     """Train for so many minutes of the processor, and test on unseen particles."""
     import torch
 
-    from continuousflex_dl.cli.deephemnma import calibrate_and_write
+    from continuousflex_dl.cli.held_out import calibrate_and_write
     from continuousflex_dl.core.deephemnma.learning import Request, prepare
     from continuousflex_dl.core.deephemnma.presets import PRESETS
     from continuousflex_dl.core.io.modes import read_modes

@@ -72,7 +72,7 @@ def labelled(tmp_path_factory) -> Set:
 @pytest.fixture(scope="session")
 def learned(labelled, tmp_path_factory):
     """Folder and network of a training on nothing but rendered particles, validated on real ones."""
-    from continuousflex_dl.cli.deephemnma import calibrate_and_write
+    from continuousflex_dl.cli.held_out import calibrate_and_write
     from continuousflex_dl.core.deephemnma.predict import Network
 
     folder = tmp_path_factory.mktemp("network")
