@@ -25,6 +25,7 @@ PARTS: dict[str, tuple[list[str], bool]] = {
     "hemnma": ([], False),
     "normal_modes": ([], True),
     "fitting": ([], True),
+    "ribosome": ([], True),
     "reconstruction": (["--images", "1000"], False),
     "memory": (["--sizes", "1000,10000,100000", "--json", str(HERE / "memory.json")], False),
 }
