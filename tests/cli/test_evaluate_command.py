@@ -140,3 +140,29 @@ def test_an_ensemble_is_compared_by_the_structures_that_amplitudes_make(scene, c
     assert figures["rmsd_angst"]["structures"]["mean"] == pytest.approx(0, abs=1e-4)
     assert set(figures["modes"]["7"]) == {"rank_correlation_frame"}
     assert "no amplitudes" in captured.err
+
+
+def test_structures_of_some_atoms_are_compared_by_the_atoms_they_name(scene, capsys):
+    rng = np.random.default_rng(3)
+    truth = rng.normal(size=(N, N_ATOMS, 3)).astype("f4")
+    atoms = np.array([7, 2, 9])
+    write_coordinates(scene / "t.h5", truth)
+    write_coordinates(scene / "p.h5", truth[:, atoms] + np.array([0, 0, 2], dtype="f4"), atom_index=atoms)
+    assert evaluate(scene, "--coordinates", scene / "p.h5", scene / "t.h5") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["rmsd_angst"]["structures"]["mean"] == pytest.approx(2.0, abs=1e-4)
+    assert figures["recovered_motion"] == pytest.approx(1.0, abs=1e-3)
+    write_coordinates(scene / "few.h5", truth[:, :5], atom_index=np.arange(5))
+    assert evaluate(scene, "--coordinates", scene / "p.h5", scene / "few.h5") == 2
+    assert "lacks 2 of the 3 atoms" in capsys.readouterr().err
+
+
+def test_a_modes_file_stands_for_structures_of_the_true_amplitudes(scene, capsys):
+    from continuousflex_dl.core.io.modes import read_modes
+
+    truth = read_particles(scene / "truth.star", check_images=False)
+    amplitudes = np.stack([truth.amplitudes[7], truth.amplitudes[8]], axis=1)
+    write_coordinates(scene / "p.h5", read_modes(scene / "modes.npz").displace(amplitudes))
+    assert evaluate(scene, "--coordinates", scene / "p.h5", scene / "modes.npz") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["rmsd_angst"]["structures"]["mean"] < 1e-4

@@ -302,3 +302,15 @@ def test_pose_errors_drawn_from_the_predicted_width_are_calibrated(rng):
     figures = errors.figures()
     assert figures["angle_error_over_predicted"] == pytest.approx(1.0, abs=0.05)
     assert figures["shift_error_over_predicted"] == pytest.approx(1.0, abs=0.05)
+
+
+def test_recovered_motion_is_the_share_of_the_true_amplitude():
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(300)
+    truth = rng.normal(size=(5, 3)) * 20 + rng.normal(size=(300, 1, 1)) * rng.normal(size=(5, 3))
+    mean = truth.mean(axis=0)
+    assert metrics.recovered_motion(truth[rows], truth, rows) == pytest.approx(1.0)
+    assert metrics.recovered_motion((mean + 0.6 * (truth - mean))[rows] + 7, truth, rows) == pytest.approx(0.6)
+    noisy = truth + rng.normal(size=truth.shape)
+    assert metrics.recovered_motion(noisy, truth, np.arange(300)) == pytest.approx(1.0, abs=0.05)
+    assert metrics.recovered_motion(noisy, np.repeat(mean[None], 300, axis=0), np.arange(300)) is None
