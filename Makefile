@@ -42,7 +42,7 @@ $(STAMP): setup.py constraints.txt continuousflex_dl/_version.py
 	@"$(PYTHON)" -m venv .venv
 	@.venv/bin/python -m pip $(PIP_ARGS) -c constraints.txt setuptools wheel
 	@.venv/bin/python -m pip $(PIP_ARGS) -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	@.venv/bin/python -m pip $(PIP_ARGS) -c constraints.txt -e ".[scipion,trajectories,viewer,dev]" scipion-app
+	@.venv/bin/python -m pip $(PIP_ARGS) -c constraints.txt -e ".[scipion,trajectories,viewer,umap,dev]" scipion-app
 	@.venv/bin/python -m pip check
 	@touch "$@"
 
