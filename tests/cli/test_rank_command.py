@@ -20,7 +20,7 @@ def images(tmp_path_factory):
     assert main(["nma", str(EXAMPLE), "-o", str(folder / "nma"), *network]) == 0
     for name, use, amplitude in (("moving", "7,9,12", "50"), ("rigid", "7", "0.001")):
         simulated = ("--use", use, "--law", "uniform", "--amplitude", amplitude, "--snr", "0.5", "--shift-px", "2")
-        size = ("--n-particles", "56", "--box", "36", "--pixel-size", "3.6")
+        size = ("--n-particles", "44", "--box", "36", "--pixel-size", "3.6")
         modes = folder / "nma" / "modes.npz"
         assert main(["simulate", str(modes), "-o", str(folder / name), *size, *simulated]) == 0
     return folder

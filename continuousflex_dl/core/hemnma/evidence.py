@@ -114,15 +114,22 @@ def rank_modes(hemnma: Hemnma, count: int, *, threads: int = 1, progress: Progre
             f"{hemnma.table.source}: {min(count, total)} images are too few to rank modes, expected {LEAST_PARTICLES} "
             "or more"
         )
-    calibration = hemnma.calibrate(learn=False, threads=threads)
     chosen = np.linspace(0, total - 1, min(count, total)).round().astype(int)
+    first = 0
+
+    def calibrated(done: int, images: int) -> None:
+        nonlocal first
+        first = images
+        progress(done, images + len(chosen))
+
+    calibration = hemnma.calibrate(learn=False, threads=threads, progress=calibrated)
     portions = np.array_split(chosen, max(1, len(chosen) // _PORTION))
     done, parts = 0, []
     with ThreadPoolExecutor(max_workers=threads) as pool:
         for portion, part in zip(portions, pool.map(hemnma.align, portions), strict=True):
             parts.append(part)
             done += len(portion)
-            progress(done, len(chosen))
+            progress(first + done, first + len(chosen))
     found = {name: np.concatenate([part[name] for part in parts]) for name in ("amplitudes", "covariance", "converged")}
     ok = found["converged"].astype(bool)
     if np.count_nonzero(ok) < LEAST_PARTICLES:
