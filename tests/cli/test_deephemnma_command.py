@@ -150,6 +150,18 @@ def test_a_training_that_is_killed_and_resumed_ends_with_the_same_bytes(tiny, tm
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
+def test_particles_without_labels_are_enough_to_train(tiny, tmp_path, cflex):
+    """A few are aligned to see what images look like; the rest is rendered."""
+    options = ["--modes", tiny.modes, "--use", "7,8", "--max-minutes", "0.02", "--batch-size", "4", "--threads", "1"]
+    ended = cflex("deephemnma", "train", tiny.particles, *options, "-o", tmp_path / "model", "--network-box", "32")
+    assert ended.code == 0, ended.err
+    assert "24 particles without labels; rendered particles" in ended.err
+    record = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert record["source"] == "rendered"
+    assert record["images"]["sigma"] == pytest.approx(3.0, abs=0.6)  # of a node per residue
+    assert cflex("deephemnma", "infer", tmp_path / "model", tiny.particles, "-o", tmp_path / "p").code == 0
+
+
 def test_a_trained_network_is_tuned_further(model, tiny, tmp_path, cflex, refused):
     tuned = ["--modes", tiny.modes, "--from", model, "-o", tmp_path / "tuned", "--epochs", "1", "--batch-size", "6"]
     assert cflex("deephemnma", "train", tiny.truth, *tuned, "--validation", "0.25").code == 0

@@ -117,8 +117,7 @@ class Learning:
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Errors on held-out particles."""
-        with torch.autocast(self.held.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return held_out(model, self.objective, self.held.batches())
+        return held_out(model, self.objective, self.held.batches(), self.dtype)
 
 
 class Held:

@@ -157,13 +157,20 @@ def constant_like(truth: Labels) -> Labels:
 
 
 @torch.no_grad()
-def held_out(model: nn.Module, objective: Objective, batches: Iterable[Batch]) -> dict[str, float]:
-    """Errors over batches: the loss that is minimised (without that of the expected errors), and `mean_errors`."""
+def held_out(
+    model: nn.Module, objective: Objective, batches: Iterable[Batch], dtype: torch.dtype = torch.float32
+) -> dict[str, float]:
+    """Errors over batches: the loss that is minimised (without that of the expected errors), and `mean_errors`.
+
+    The network, and nothing else, works in `dtype`: images are prepared as ever.
+    """
     sums: dict[str, float] = {}
     count = 0
     for images, labels in batches:
-        loss, parts = objective.loss(model, (images, labels))
-        errors = mean_errors(objective.predicted(model(images)).labels, labels, objective)
+        with torch.autocast(images.device.type, dtype, enabled=dtype != torch.float32):
+            loss, parts = objective.loss(model, (images, labels))
+            found = objective.predicted(model(images)).labels
+        errors = mean_errors(found, labels, objective)
         figures = {"loss": float(loss - parts.get("error", 0.0)), **errors}
         sums = {name: sums.get(name, 0.0) + len(labels) * value for name, value in figures.items()}
         count += len(labels)
