@@ -32,7 +32,7 @@ class Placement:
     amplitudes
         (M,) Å.
     correlation
-        With the map, -1 to 1; a perfect fit may exceed 1 by 0.001, as overlaps are in closed form and the map in voxels.
+        With the map, -1 to 1; that of a perfect fit may exceed 1 by 0.001 (closed form here, voxels there).
     cost
         What `climb` minimises; the less the better, comparable at one width of the blur.
     """
