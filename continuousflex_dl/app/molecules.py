@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 MOST_FRAMES, MOST_ATOMS = 200, 60_000
+_ATOMS_OF_A_PATH = 150_000
 # what ribbons are drawn from; everything else only slows the page down
 _BACKBONE = ("N", "CA", "C", "O", "P", "O5'", "C5'", "C4'", "C3'", "O3'", "C2'", "O2'", "C1'", "O4'")
 _MAP_BOX, _MAP_REACH = 64, 3.0
@@ -31,6 +32,11 @@ def shown_atoms(structure: Structure) -> NDArray[np.int64]:
     if structure.is_pseudoatomic or len(rows) < 3:
         rows = np.arange(len(structure))
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_ATOMS)).round().astype(np.int64)]
+
+
+def most_frames(structure: Structure) -> int:
+    """Frames of a path that the page can take at once; large structures get fewer."""
+    return max(6, _ATOMS_OF_A_PATH // len(shown_atoms(structure)))
 
 
 def molecule_text(structure: Structure, frames: Floats) -> str:

@@ -13,7 +13,7 @@ from ..core.errors import InputError
 from ..core.space.recipe import Recipe
 from .commands import COMMANDS, project_of
 from .describe import describe
-from .molecules import model_density, molecule_text, path_points
+from .molecules import MOST_FRAMES, model_density, molecule_text, most_frames, path_points
 from .scene import density_at, histogram, make_scene
 from .state import State
 
@@ -200,9 +200,10 @@ def trajectory(number: int) -> dict[str, Any]:
     """Structures along a path, as one mmCIF with a model each, and the places that they belong to."""
     data, wanted = state().dataset(number), asked()
     with state().heavy:
-        points, energy = path_points(
-            data, str(wanted.get("way", "axis1")), int(wanted.get("frames") or 20), wanted.get("corners")
-        )
+        count = int(wanted.get("frames") or 20)
+        if 2 <= count <= MOST_FRAMES:
+            count = min(count, most_frames(data.need_decoder.structure))
+        points, energy = path_points(data, str(wanted.get("way", "axis1")), count, wanted.get("corners"))
         frames = data.need_decoder.at(points)
         text = molecule_text(data.need_decoder.structure, frames)
     rmsd = np.sqrt(((frames - frames[0]) ** 2).sum(axis=2).mean(axis=1))

@@ -78,7 +78,7 @@ def make_app(datasets: Sequence[Dataset], token: str, *, points: int = 20_000) -
         response.headers.setdefault("Cache-Control", "no-store")
         if response.status_code == 200 and g.get("by_query", False):
             response.set_cookie(cookie, token, httponly=True, samesite="Strict")
-        return response
+        return _zipped(response)
 
     @app.errorhandler(InputError)
     def refused(error: InputError) -> tuple[dict[str, str], int]:
@@ -126,6 +126,17 @@ def _file(path: Path, zipped: dict[Path, bytes], *, lasting: bool) -> Response:
         data = zipped[path]
         headers["Content-Encoding"] = "gzip"
     return Response(data, headers=headers)
+
+
+def _zipped(response: Response) -> Response:
+    """Structures of a path, megabytes of text, compressed: they may have to go through a tunnel."""
+    text = response.mimetype in ("text/plain", "application/json")
+    if text and not response.is_streamed and "gzip" in request.headers.get("Accept-Encoding", ""):
+        data = response.get_data()
+        if len(data) >= _ZIPPED_FROM_BYTES and "Content-Encoding" not in response.headers:
+            response.set_data(gzip.compress(data, 1))
+            response.headers["Content-Encoding"] = "gzip"
+    return response
 
 
 class Server:

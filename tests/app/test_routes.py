@@ -18,7 +18,7 @@ from continuousflex_dl.cli.main import main
 from continuousflex_dl.cli.run import Run
 from continuousflex_dl.cli.view import read_dataset
 from continuousflex_dl.core.errors import InputError
-from continuousflex_dl.core.io.particles import read_particles
+from continuousflex_dl.core.io.particles import read_particles, write_star
 from continuousflex_dl.core.space.result import Space
 from continuousflex_dl.core.structure.reader import read_structure
 from continuousflex_dl.options.view import ViewOptions
@@ -172,6 +172,17 @@ def test_trajectory_is_that_of_cflex_animate(client, tmp_path):
     np.testing.assert_allclose(told["rmsd"], table["rmsd_angst"], atol=2e-3)
 
 
+def test_structures_of_a_path_are_sent_compressed(client):
+    import gzip
+
+    plain = client.post("/api/0/trajectory", json={"frames": 5})
+    zipped = client.post("/api/0/trajectory", json={"frames": 5}, headers={"Accept-Encoding": "gzip, br"})
+    assert "Content-Encoding" not in plain.headers
+    assert zipped.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(zipped.data) == plain.data
+    assert len(zipped.data) < len(plain.data) / 3
+
+
 def test_drawn_path_goes_to_a_file_that_the_command_reads(client, tmp_path):
     corners = [[-10, -5], [0, 8], [12, 3]]
     asked = {"way": "path", "corners": corners, "frames": 4}
@@ -281,6 +292,25 @@ def test_space_of_a_method_is_made_once(results, tmp_path, capfd):
     again = read(results["method"], tmp_path / "view")
     assert "cflex space" not in capfd.readouterr().err
     np.testing.assert_array_equal(again.space.coordinates, data.space.coordinates)
+
+
+def test_space_of_latents_where_there_are_no_amplitudes(results, tmp_path):
+    import h5py
+
+    table = read_particles(results["method"] / "particles.star").with_amplitudes({})
+    write_star(tmp_path / "particles.star", table)
+    latent = np.random.default_rng(0).normal(size=(N_SMALL, 3)) * [3, 2, 1]
+    with h5py.File(tmp_path / "conformations.h5", "w") as stored:
+        stored["latent"] = latent
+    data = read(tmp_path, tmp_path / "view")
+    assert data.space.on == "latent"
+    assert data.space.n_components == 3
+    assert data.decoder is None
+    client = make_app([data], "t").test_client()
+    told = client.get("/api/datasets", headers={HEADER: "t"}).json["datasets"][0]
+    assert told["atoms"] == 0
+    assert told["sliders"] == []
+    assert client.post("/api/0/structure", json={}, headers={HEADER: "t"}).status_code == 400
 
 
 def test_large_particle_files_are_read_by_another_process(results, tmp_path, monkeypatch):
