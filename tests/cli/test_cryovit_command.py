@@ -141,7 +141,7 @@ def test_a_training_that_is_stopped_and_resumed_ends_with_the_same_bytes(cflex, 
         yield Counting([signal.SIGTERM])
 
     with monkeypatch.context() as patched:
-        patched.setattr("continuousflex_dl.cli.cryovit.asked_to_stop", soon)
+        patched.setattr("continuousflex_dl.cli.cryovit_train.asked_to_stop", soon)
         ended = cflex(*_train(kinase, tmp_path / "parts", particles=few))
         assert ended.code == 143
         assert "--resume" in ended.err
