@@ -129,6 +129,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--only", default="")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--epochs", type=int, help="instead of those of the preset")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     paths = simulate(options.folder, options.images)
@@ -181,6 +182,9 @@ def run(
         particles, held, labels = split(truth, paths["modes"], folder, name)
     output = folder / f"{name}-model"
     common = ["--reference", STRUCTURE, "-o", output, "--overwrite", "--threads", 1, "--device", options.device]
+    if options.epochs:
+        more = [*more, "--epochs", options.epochs]
+        result["options"] = [str(word) for word in more]
     result["train_cpu_s"] = round(cflex("cryovit", "train", particles, *common, *labels, *more), 1)
     record = json.loads((output / "run.json").read_text())
     result |= {"steps": record["results"]["steps"], "undeformed_angst": still(truth, paths["modes"], known, folder)}
