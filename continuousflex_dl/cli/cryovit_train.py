@@ -96,6 +96,8 @@ def run_cryovit_train(options: CryovitTrainOptions, run: Run) -> None:
         model = DirectVit(reference, settings, stack.box).to(device)
     else:
         model = CryoVit(reference, settings, stack.box, len(table), labels=known).to(device)
+    if isinstance(model, CryoVit) and settings.likelihood == "mse":
+        model.fit_scale(images.batch(held[:_BLOCK]))
     batch_size = options.batch_size or int(np.clip(len(rows) // 20, 8, 64))
     per_epoch = max(1, round(len(rows) / (batch_size * run.place.size)))
     steps = per_epoch * (options.epochs or preset.epochs)

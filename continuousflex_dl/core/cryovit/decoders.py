@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .reference import FlexibleReference
 
 DecoderKind = Literal["smooth", "modes", "free"]
+_UNIT = 10.0  # Å per output of the free decoder
 _RESIDUE_SHARE = 0.1  # of the expected motion that decoder `modes` may add to its modes
 
 
@@ -112,7 +113,7 @@ class FreeDecoder(nn.Module):
 
     def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """See `Decoder`; free motion costs nothing."""
-        flat = self.layers(latent)
+        flat = _UNIT * self.layers(latent)
         if not self.keep_rigid:
             flat = flat - (flat @ self.amounts.T) @ self.motions
         return flat.unflatten(-1, (-1, 3)), flat.new_zeros(len(flat))

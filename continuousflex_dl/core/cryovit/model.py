@@ -81,6 +81,13 @@ class CryoVit(nn.Module):
         passed: Tensor = points * (batch.transfer * self.projector.blur(batch.square_frequency))[:, None]
         return passed
 
+    @torch.no_grad()
+    def fit_scale(self, batch: ImageBatch) -> None:
+        """Take the scale at which the undeformed reference explains some images best, to start from."""
+        model = self.expected(batch)
+        scale = (model * batch.data).sum() / (model**2).sum().clamp(min=1e-30)
+        self.log_scale.copy_(torch.log(scale.clamp(min=1e-6)))
+
     def posed(self, batch: ImageBatch, latents: Latents, turn: Tensor) -> tuple[Tensor, Tensor]:
         """Refined rotation (b, 3, 3) and shift (b, 2) px, where poses are refined at all."""
         if not self.settings.refine_poses:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from continuousflex_dl.core.cryovit.images import ParticleImages
+from continuousflex_dl.core.cryovit.latents import Latents
 from continuousflex_dl.core.cryovit.learning import BatchOrder, Unsupervised, division
 from continuousflex_dl.core.cryovit.losses import misfit
 from continuousflex_dl.core.cryovit.model import CryoVit
@@ -114,3 +115,18 @@ def test_resolution_rises_from_stage_to_stage(images):
     assert radii == sorted(radii)
     assert len(set(radii)) == 3
     assert radii[-1] == images.radius
+
+
+def test_images_of_any_grey_values_are_fitted_at_their_scale(images, reference):
+    model = CryoVit(reference, CryoVitSettings(likelihood="mse"), images.stack.box, len(images)).eval()
+    batch = images.batch(np.arange(6))
+    model.fit_scale(batch)
+    still = Latents(torch.zeros(6, 8), torch.zeros(6, 3), torch.zeros(6, 2))
+    cost = model.cost(batch, still)["image"].detach()
+    empty = 0.5 * batch.data.square().flatten(1).sum(-1)
+    assert (cost < 0.5 * empty).all()
+    best = float(cost.sum())
+    for factor in (0.8, 1.25):
+        model.log_scale.data += np.log(factor)
+        assert float(model.cost(batch, still)["image"].detach().sum()) > best
+        model.log_scale.data -= np.log(factor)
