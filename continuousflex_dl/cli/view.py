@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import signal
 import subprocess
 import sys
@@ -18,14 +19,15 @@ from ..core.space.features import CONFORMATIONS_NAME
 from ..core.space.landscape import LANDSCAPE_NAME, Landscape
 from ..core.space.result import SPACE_NAME
 from ..options.view import ViewOptions
-from .run import Run
+from .run import RECORD_NAME, Run
 from .space_folder import read_space_folder
-from .space_inputs import PARTICLES_NAME, atoms_of
+from .space_inputs import PARTICLES_NAME, atoms_of, find_modes
 
 if TYPE_CHECKING:
     from ..app.dataset import Dataset
 
 WORKSPACE, SPACE_FOLDER = "view", "space"
+PARTICLE_FILES = (PARTICLES_NAME, "predictions.star")
 _AXES_OF_A_RESULT = 6
 
 
@@ -79,22 +81,23 @@ def read_dataset(folder: Path, workspace: Path, structure: str | None, run: Run)
         raise InputError(f"{folder}: no such directory; give one that cflex space, nma or a method wrote")
     folder, workspace = folder.absolute(), workspace.absolute()
     name = folder.name if folder.name not in (SPACE_FOLDER, "hemnma", "nma") else f"{folder.parent.name}/{folder.name}"
-    has_space, has_particles = (folder / SPACE_NAME).is_file(), (folder / PARTICLES_NAME).is_file()
+    particles = next((path for name in PARTICLE_FILES if (path := folder / name).is_file()), None)
+    has_space, has_particles = (folder / SPACE_NAME).is_file(), particles is not None
     if not has_space and not has_particles and (folder / MODES_NAME).is_file():
         modes = read_modes(folder / MODES_NAME)
         atoms = atoms_of(structure, modes.n_atoms) if structure else read_reference(folder / MODES_NAME, modes)
         return Dataset(name, folder, folder, workspace, modes=modes, structure=atoms)
     if not has_space and not has_particles:
-        raise InputError(f"{folder}: holds neither {SPACE_NAME}, {PARTICLES_NAME} nor {MODES_NAME}; nothing to view")
+        raise InputError(f"{folder}: holds neither {SPACE_NAME}, particles nor {MODES_NAME}; nothing to view")
     source, path = folder, folder
-    if not has_space:
-        path = make_space(folder, workspace / SPACE_FOLDER, structure, run)
+    if not has_space and particles is not None:
+        path = make_space(particles, workspace / SPACE_FOLDER, structure, run)
     found = read_space_folder(str(path), run, structure)
     landscape = Landscape.load(path) if (path / LANDSCAPE_NAME).is_file() else None
     return Dataset(name, path, source, workspace, found.space, found.decoder, landscape, found.particles)
 
 
-def make_space(folder: Path, output: Path, structure: str | None, run: Run) -> Path:
+def make_space(particles: Path, output: Path, structure: str | None, run: Run) -> Path:
     """Make the space of a method's particles, with as many axes as there are modes, unless that was done before.
 
     Raises
@@ -102,25 +105,37 @@ def make_space(folder: Path, output: Path, structure: str | None, run: Run) -> P
     InputError
         If the command fails; it says why itself.
     """
-    made, particles = output / SPACE_NAME, folder / PARTICLES_NAME
+    made = output / SPACE_NAME
     if made.is_file() and made.stat().st_mtime_ns >= particles.stat().st_mtime_ns:
         return output
-    words = ["space", str(folder), "-o", str(output), "--n-components", str(_AXES_OF_A_RESULT), "--overwrite"]
+    words = ["space", str(particles), "-o", str(output), "--n-components", str(_AXES_OF_A_RESULT), "--overwrite"]
     words += ["--structure", structure] if structure else []
-    words += ["--on", on] if (on := what_varies(folder)) != "amplitudes" else []
-    run.say(f"{folder} has no space yet: cflex {' '.join(words)}")
+    words += ["--on", on] if (on := what_varies(particles)) != "amplitudes" else []
+    words += ["--modes", str(modes)] if (modes := modes_of_network(particles.parent)) is not None else []
+    run.say(f"{particles} has no space yet: cflex {' '.join(words)}")
     done = subprocess.run([sys.executable, "-m", __package__.split(".")[0], *words], stdout=sys.stderr, check=False)
     if done.returncode:
-        raise InputError(f"{folder}: its space could not be made; see above, or run cflex space yourself")
+        raise InputError(f"{particles}: its space could not be made; see above, or run cflex space yourself")
     return output
 
 
-def what_varies(folder: Path) -> str:
+def what_varies(particles: Path) -> str:
     """What the space of a result is made of: amplitudes, where it has none its latents, else its coordinates."""
     import h5py
 
-    conformations = folder / CONFORMATIONS_NAME
-    if not conformations.is_file() or read_particles(folder / PARTICLES_NAME, check_images=False).amplitudes:
+    conformations = particles.parent / CONFORMATIONS_NAME
+    if not conformations.is_file() or read_particles(particles, check_images=False).amplitudes:
         return "amplitudes"
     with h5py.File(conformations, "r") as stored:
         return "latent" if "latent" in stored else "coordinates"
+
+
+def modes_of_network(folder: Path) -> Path | None:
+    """Modes that the network behind predictions was trained with; None for other results, and where they are gone."""
+    if find_modes(folder)[0] is not None:
+        return None
+    try:
+        record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+        return find_modes(Path(record["options"]["model"]))[0]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

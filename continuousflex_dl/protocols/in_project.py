@@ -69,8 +69,8 @@ def launch(options: argparse.Namespace) -> None:
     if not isinstance(source, CflexProtSpace):
         space = project.newProtocol(CflexProtSpace, nComponents=AXES)
         point(space.inputParticles, source)
-        if getattr(source, "inputModes", None) is not None:
-            space.inputModes.copy(source.inputModes)
+        if (modes := modes_behind(source)) is not None:
+            space.inputModes.copy(modes)
         first = getattr(source, OUTPUT).getFirstItem()
         if not amplitudes_of(first):
             space.on.set(enum_choices(CflexProtSpace.optionsClass(), "on").index("latent"))
@@ -88,6 +88,16 @@ def launch(options: argparse.Namespace) -> None:
     point(group.inputParticles, source)
     group.setObjLabel(options.label or "selection " + ", ".join(file.stem for file in files))
     run_protocol(project, group)
+
+
+def modes_behind(run: Any) -> Any:
+    """Pointer to the normal modes of a run, or of the training of its network; None where there are none."""
+    pointer = getattr(run, "inputModes", None)
+    if pointer is not None and pointer.get() is not None:
+        return pointer
+    network = getattr(run, "inputModel", None)
+    training = None if network is None else network.getObjValue()
+    return None if training is None else modes_behind(training)
 
 
 def load_project(folder: Path) -> Any:

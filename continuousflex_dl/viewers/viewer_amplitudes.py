@@ -11,13 +11,13 @@ from pyworkflow.viewer import DESKTOP_TKINTER, ProtocolViewer, Viewer
 from ..convert import ConversionError
 from ..options import OptionError
 from ..options.base import parse_mode_list
-from ..protocols import CflexProtHEMNMA, CflexProtSimulate
+from ..protocols import CflexProtDeepHEMNMAInfer, CflexProtHEMNMA, CflexProtSimulate
 from . import plots
 from .data import ParticleValues, amplitude_values
 from .web import WebView
 from .windows import FigureView
 
-PARTICLES_FILE = "particles.star"
+PARTICLE_FILES = ("particles.star", "predictions.star")
 
 
 def chosen(found: ParticleValues, selection: str) -> list[int]:
@@ -73,7 +73,7 @@ class CflexHEMNMAViewer(ProtocolViewer):
     """Choices to look at the amplitudes of a run, found or simulated."""
 
     _label = "viewer amplitudes"
-    _targets = [CflexProtHEMNMA, CflexProtSimulate]
+    _targets = [CflexProtHEMNMA, CflexProtDeepHEMNMAInfer, CflexProtSimulate]
     _environments = [DESKTOP_TKINTER]
 
     def _defineParams(self, form):
@@ -96,7 +96,7 @@ class CflexHEMNMAViewer(ProtocolViewer):
         }
 
     def _showBrowser(self, paramName=None):
-        if not os.path.exists(self.protocol._resultPath(PARTICLES_FILE)):
+        if not any(os.path.exists(self.protocol._resultPath(name)) for name in PARTICLE_FILES):
             return [self.errorMessage("There are no particles yet.")]
         return [WebView(self.protocol._resultPath())]
 

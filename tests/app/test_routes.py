@@ -313,6 +313,20 @@ def test_space_of_latents_where_there_are_no_amplitudes(results, tmp_path):
     assert client.post("/api/0/structure", json={}, headers={HEADER: "t"}).status_code == 400
 
 
+def test_predictions_of_a_network_have_the_structures_of_its_training(results, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "run.json").write_text(
+        json.dumps({"options": {"modes": str(results["modes"] / "modes.npz")}, "inputs": {}})
+    )
+    (tmp_path / "inferred").mkdir()
+    (tmp_path / "inferred" / "run.json").write_text(json.dumps({"options": {"model": str(tmp_path / "model")}}))
+    write_star(tmp_path / "inferred" / "predictions.star", read_particles(results["method"] / "particles.star"))
+    data = read(tmp_path / "inferred", tmp_path / "view")
+    assert data.count == N_SMALL
+    assert data.decoder is not None
+    assert data.decoder.modes.indices.tolist() == [7, 8]
+
+
 def test_large_particle_files_are_read_by_another_process(results, tmp_path, monkeypatch):
     from continuousflex_dl.app import particle_file
 
