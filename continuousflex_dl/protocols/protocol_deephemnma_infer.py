@@ -109,8 +109,8 @@ class CflexProtDeepHEMNMAInfer(ModelInputMixin, ParticlesInputMixin, CflexProtoc
         )
         if self.refine.get():
             line += (
-                f"\nRefined: {figures.get('polished')} at full resolution only, {figures.get('refined')} from several "
-                f"hypotheses, {figures.get('searched')} by a search."
+                f"\nRefined: {figures.get('polished')} from middle resolution on, {figures.get('refined')} from low "
+                f"resolution on, {figures.get('searched')} by a search."
             )
         self.summaryVar.set(line)
 
