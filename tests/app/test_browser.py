@@ -77,14 +77,19 @@ class Page:
         )
         left, top, width, height = box[:4]
         places = [(left + share_x * width, top + share_y * height) for share_x, share_y in corners]
-        self.page.mouse.move(*places[0])
-        self.page.mouse.down()
-        for place in [*places[1:], places[0]]:
-            self.page.mouse.move(*place, steps=4)
+        self.drag([*places, places[0]], release=False)
         begin = time.perf_counter()
         self.page.mouse.up()
         self.until("document.querySelector('.bench').dataset.lassoMs")
         return time.perf_counter() - begin
+
+    def drag(self, places, *, release=True):
+        self.page.mouse.move(*places[0])
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*place, steps=4)
+        if release:
+            self.page.mouse.up()
 
     def check(self):
         """Nothing failed, and nothing left this computer."""
@@ -197,6 +202,19 @@ def test_select_group_play_and_export(results, tmp_path, opened):
         shown.until(f"Number(document.querySelector('.bench').dataset.selected) < {count}")
         count = int(shown.data(".bench", "selected"))
         assert count > 0
+        bars = page.locator(".hist").first
+        bars.scroll_into_view_if_needed()
+        box = bars.bounding_box()
+        shown.drag([(box["x"] + share * box["width"], box["y"] + 40) for share in (0.3, 0.7)])
+        shown.until(f"Number(document.querySelector('.bench').dataset.selected) < {count}")
+        assert "cflexSpace1 >=" in (tmp_path / "current.json").read_text()
+        count = int(shown.data(".bench", "selected"))
+        page.click("h1")
+        page.keyboard.press("p")
+        box = page.locator(".plot").bounding_box()
+        places = [(0.3, 0.6), (0.5, 0.3), (0.7, 0.5)]
+        shown.drag([(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places])
+        shown.until("document.querySelector('select[aria-label=Path]').value === 'path'")
         page.select_option("select[aria-label='Z']", "cflexScore")
         shown.until("document.querySelector('.plot .gl-container canvas, .plot #scene')")
         page.keyboard.press("Tab")

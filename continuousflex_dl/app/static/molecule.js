@@ -121,7 +121,7 @@ export class Molecule {
     });
   }
 
-  resize() { this.viewer?.handleResize(); }
+  resize() { this.viewer?.handleResize(); this.viewer?.resetCamera?.(); }
 
   picture() { return this.plugin?.helpers.viewportScreenshot?.getImageDataUri(); }
 }
