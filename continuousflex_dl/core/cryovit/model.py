@@ -52,7 +52,8 @@ class CryoVit(nn.Module):
         super().__init__()
         self.settings, self.box = settings, box
         self.projector = Projector(reference, box, fit_mass=reference.following is None)
-        self.terms = StructureTerms(reference.nodes, reference.chain, settings.bond_scale, settings.clash_std)
+        clash_std = settings.clash_std if len(reference.chain) else 0.0  # pseudoatoms may overlap
+        self.terms = StructureTerms(reference.nodes, reference.chain, settings.bond_scale, clash_std)
         self.decoder = _decoder(reference, settings, basis)
         self.register_buffer("labels", labels, persistent=False)
         if settings.encoder == "vit":

@@ -1,10 +1,15 @@
 """Nodes that move and atoms that follow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
+from continuousflex_dl.core.cryovit.model import CryoVit
 from continuousflex_dl.core.cryovit.reference import FlexibleReference
-from continuousflex_dl.core.structure.atoms import representation
+from continuousflex_dl.core.cryovit.settings import CryoVitSettings
+from continuousflex_dl.core.structure.atoms import nameless, representation
 from continuousflex_dl.core.structure.reader import read_structure
 
 
@@ -48,3 +53,17 @@ def test_the_chain_does_not_run_over_a_gap(pytestconfig, tmp_path):
     assert len(broken.nodes) == 204
     assert len(broken.chain) == 202
     assert (number[broken.chain[:, 1]] - number[broken.chain[:, 0]] == 1).all()
+
+
+def test_pseudoatoms_are_nodes_without_a_chain(heavy, images):
+    rng = np.random.default_rng(0)
+    places = rng.normal(size=(60, 3)) * 8
+    blobs = replace(nameless(places, np.ones(60)), sigma=2.0)
+    reference = FlexibleReference.of(blobs)
+    assert reference.following is None
+    assert reference.sigma == 2.0
+    assert len(reference.chain) == 0
+    model = CryoVit(reference, CryoVitSettings(latent=3), images.stack.box, len(images)).eval()
+    parts = model(images.batch(np.arange(2)))
+    assert all(torch.isfinite(value).all() for value in parts.values())
+    assert float(parts["clashes"].detach().abs().max()) == 0
