@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pyworkflow.protocol.params as params
 from pyworkflow.viewer import DESKTOP_TKINTER, ProtocolViewer
@@ -10,6 +12,7 @@ from ..convert import ConversionError, read_latents, read_scores
 from ..protocols import CflexProtCryoViTInfer, CflexProtCryoViTTrain
 from . import plots, plots_training
 from .viewer_modes import read_table
+from .web import WebView
 from .windows import FigureView
 
 CONFORMATIONS, PARTICLES, CURVES = "conformations.h5", "particles.star", "loss.csv"
@@ -39,6 +42,7 @@ class CflexCryoViTViewer(ProtocolViewer):
 
     def _defineParams(self, form):
         form.addSection(label="Cryo-ViT")
+        form.addParam("displayBrowser", params.LabelParam, label="Select and animate (web browser)")
         form.addParam("displayLatents", params.LabelParam, label="Latents of the particles")
         form.addParam("displayScores", params.LabelParam, label="Histogram of the scores")
         if isinstance(self.protocol, CflexProtCryoViTTrain):
@@ -46,10 +50,16 @@ class CflexCryoViTViewer(ProtocolViewer):
 
     def _getVisualizeDict(self):
         return {
+            "displayBrowser": self._showBrowser,
             "displayLatents": self._showLatents,
             "displayScores": self._showScores,
             "displayCurves": self._showCurves,
         }
+
+    def _showBrowser(self, paramName=None):
+        if not os.path.exists(self.protocol._resultPath(PARTICLES)):
+            return [self.errorMessage("There are no particles yet.")]
+        return [WebView(self.protocol._resultPath())]
 
     def _show(self, make, title):
         try:

@@ -313,6 +313,32 @@ def test_space_of_latents_where_there_are_no_amplitudes(results, tmp_path):
     assert client.post("/api/0/structure", json={}, headers={HEADER: "t"}).status_code == 400
 
 
+def test_latents_with_coordinates_beside_them_have_structures(results, tmp_path):
+    """As Cryo-ViT leaves them: particles without amplitudes, latents and coordinates, and the reference."""
+    import shutil
+
+    import h5py
+
+    table = read_particles(results["method"] / "particles.star")
+    with np.load(results["modes"] / "modes.npz") as archive:
+        modes = {name: archive[name] for name in archive.files}
+    amplitudes = np.stack([table.amplitudes[mode] for mode in (7, 8)], axis=1)
+    write_star(tmp_path / "particles.star", table.with_amplitudes({}))
+    with h5py.File(tmp_path / "conformations.h5", "w") as stored:
+        stored["latent"] = amplitudes
+        moved = np.tensordot(amplitudes, modes["vectors"][:2], 1)
+        stored["coordinates"] = (modes["coordinates"] + moved).astype(np.float32)
+    shutil.copy(results["modes"] / "reference.cif", tmp_path / "reference.cif")
+    data = read(tmp_path, tmp_path / "view")
+    assert data.space.on == "latent"
+    place = np.array([np.percentile(data.space.coordinates[:, 0], 80), 0.0])
+    shown = data.structure_at({"cflexSpace1": place[0], "cflexSpace2": place[1]})
+    (latent,) = data.space.inverse_transform(place[None])  # here the structures are linear in the latents
+    expected = modes["coordinates"] + np.tensordot(latent, modes["vectors"][:2], 1)
+    error, moved = (np.sqrt(((x - expected) ** 2).sum(axis=1).mean()) for x in (shown, modes["coordinates"]))
+    assert error < 0.25 * moved
+
+
 def test_predictions_of_a_network_have_the_structures_of_its_training(results, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "run.json").write_text(
