@@ -1,4 +1,4 @@
-"""Real ribosome images know their pixel size and their poses (the first part of benchmarks/ribosome.py)."""
+"""What real ribosome images say of their pixel size and poses (the first part of benchmarks/ribosome.py)."""
 
 import importlib.util
 import sys
@@ -45,7 +45,10 @@ def test_images_reject_the_pixel_size_of_their_star_file(ribosome, shared_data, 
 
 
 def test_deposited_poses_belong_to_the_images(ribosome, shared_data, modes, some_frames):
-    """How well images and projections agree depends on the frame of the poses more than where poses are shuffled."""
+    """Images of a tilt series agree with the reference in the same frames, which shuffled poses average out.
+
+    That says nothing of the frame in which the series belong together: that is not found (docs/fitting.md).
+    """
     scene = ribosome.Scene.read(shared_data, modes, ribosome.BY_NAME)
     projector = scene.projector(False)
     order = torch.randperm(len(scene.rotations), generator=torch.Generator().manual_seed(0))
