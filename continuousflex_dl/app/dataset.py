@@ -44,6 +44,8 @@ class Dataset:
         Of a space; None for modes alone, or where there is none.
     particles
         Particle file.
+    datadir
+        Folder below which images that are not found elsewhere are looked up.
     modes, structure
         Of modes alone; None for a space.
     """
@@ -56,6 +58,7 @@ class Dataset:
     decoder: Decoder | None = None
     landscape: Landscape | None = None
     particles: Path | None = None
+    datadir: str | None = None
     modes: NormalModes | None = None
     structure: Structure | None = None
     _last: dict[str, Any] = field(default_factory=dict)

@@ -61,7 +61,7 @@ class ParticlePictures:
         from ..core.particles.stack import ImageStack
 
         table = self._data.columns.take(np.array([row]))
-        located = locate_images(table.particles, table.source.parent, None, must_exist=True)
+        located = locate_images(table.particles, table.source.parent, self._data.datadir, must_exist=True)
         return ImageStack(ParticleTable(table.source, table.particles, table.optics, located))
 
     def _projected(self, row: int) -> NDArray[np.float32]:

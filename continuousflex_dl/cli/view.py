@@ -94,7 +94,8 @@ def read_dataset(folder: Path, workspace: Path, structure: str | None, run: Run)
         path = make_space(particles, workspace / SPACE_FOLDER, structure, run)
     found = read_space_folder(str(path), run, structure)
     landscape = Landscape.load(path) if (path / LANDSCAPE_NAME).is_file() else None
-    return Dataset(name, path, source, workspace, found.space, found.decoder, landscape, found.particles)
+    datadir = getattr(run.options, "datadir", None)
+    return Dataset(name, path, source, workspace, found.space, found.decoder, landscape, found.particles, datadir)
 
 
 def make_space(particles: Path, output: Path, structure: str | None, run: Run) -> Path:

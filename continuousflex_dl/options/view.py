@@ -15,7 +15,7 @@ class ViewOptions(CommonOptions):
     output: str | None = option(None, help="Folder that keeps selections and what is made from them, from one start to the next; default: 'view' inside DIR.", flags=("-o",), metavar="DIR")
     input: str = option(help="Directory of `cflex space`, `cflex nma`, or of a method such as `cflex hemnma`.", positional=True, metavar="DIR", label="Result")
     also: tuple[str, ...] = option((), help="Another result directory, to be seen beside the first; may be repeated.", metavar="DIR", label="Other results")
-    port: int = option(0, help="Port on 127.0.0.1 that the viewer listens on; 0 takes a free one.", ge=0, le=65535, unit="TCP port", label="Port")
+    port: int = option(0, help="Port on 127.0.0.1 that the viewer listens on; 0 takes a free one.", ge=0, le=65535, unit="TCP port", metavar="N", label="Port")
     browser: bool = option(True, help="Open the page in the web browser.", label="Open browser")
     structure: str | None = option(None, help="Structure that the modes or coordinates belong to, where it is not found beside them.", metavar="STRUCTURE", label="Structure", advanced=True)
     idle_minutes: float = option(0, help="Stop when no page has asked for anything in this time and nothing runs; 0: never.", unit="min", ge=0, label="Stop when idle", advanced=True)

@@ -238,6 +238,23 @@ def test_pictures_show_the_particle_and_its_model(client, results):
     assert match[2, 3] > match[2, 1] + 0.1
 
 
+def test_images_elsewhere_are_found_below_datadir(results, tmp_path):
+    import shutil
+
+    shutil.copytree(results["space"], tmp_path / "here" / "space")
+    images = results["space"].parent / "simulated"
+    shutil.copytree(images, tmp_path / "there" / "simulated")
+    run = Run("view", ViewOptions(input="x", datadir=str(tmp_path / "there")))
+    data = read_dataset(tmp_path / "here" / "space", tmp_path / "view", None, run)
+    client = make_app([data], "t").test_client()
+    assert client.get("/api/0/image/0.png", headers={HEADER: "t"}).status_code == 200
+    data = read(tmp_path / "here" / "space", tmp_path / "view")
+    client = make_app([data], "t").test_client()
+    answer = client.get("/api/0/image/0.png", headers={HEADER: "t"})
+    assert answer.status_code == 400
+    assert "particles.mrcs" in answer.json["error"]
+
+
 def test_jobs_run_what_is_shown_and_their_files_can_be_had(client):
     client.put("/api/0/selections/left", json={"recipe": LEFT})
     number = client.post("/api/0/command/group", json={"selections": ["left"], "run": True}).json["job"]
