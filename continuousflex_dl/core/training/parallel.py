@@ -32,6 +32,8 @@ def group(place: Place, device: torch.device, folder: Path) -> Iterator[None]:
         return
     meeting = "env://" if place.launcher == "torchrun" else f"file://{(folder / '.cflex-meeting').absolute()}"
     backend = "nccl" if device.type == "cuda" else "gloo"
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # messages about plain objects go through the current GPU
     dist.init_process_group(backend, init_method=meeting, rank=place.rank, world_size=place.size)
     try:
         yield
