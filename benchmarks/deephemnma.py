@@ -1,12 +1,12 @@
 """DeepHEMNMA on adenylate kinase: the default against the published networks at equal CPU time, and what refining adds.
 
 The recipe is that of the paper (256 px at 0.325 Å, SNR 0.1, defocus 5000 Å, modes 7-9 on the helix, phase-flipped),
-scaled down to 64 px, with the truth as labels; 4,000 labelled particles and 1,000 unseen ones to test. Times are those
+scaled down to 64 px, with the truth as labels (none for ``unlabelled``); 4,000 labelled particles and 1,000 unseen ones to test. Times are those
 of the processor, on one thread, so that other work on the computer does not count.
 
     python benchmarks/deephemnma.py WORK all                            (or one part after the other:)
     python benchmarks/deephemnma.py WORK data
-    python benchmarks/deephemnma.py WORK train default --minutes 2      (default, labelled, rendered, paper)
+    python benchmarks/deephemnma.py WORK train default --minutes 2      (default, labelled, rendered, unlabelled, paper)
     python benchmarks/deephemnma.py WORK refine default                 (after train; HEMNMA's full search beside it)
     python benchmarks/deephemnma.py WORK speed default                  (images per second of inference)
 
@@ -32,6 +32,7 @@ VARIANTS = {
     "default": ("default", "both"),
     "labelled": ("default", "labelled"),
     "rendered": ("default", "rendered"),
+    "unlabelled": ("default", "rendered"),
     "paper": ("paper", "labelled"),
 }
 
@@ -86,7 +87,7 @@ def train_variant(work: Path, variant: str, minutes: float) -> dict:
     preset, folder = PRESETS[name], work / f"model-{variant}"
     folder.mkdir(parents=True, exist_ok=True)
     dtype = torch.float32 if name == "paper" else torch.bfloat16
-    table = read_particles(work / "labelled" / "truth.star")
+    table = read_particles(work / "labelled" / ("particles.star" if variant == "unlabelled" else "truth.star"))
     modes = read_modes(work / "nma" / "modes.npz").select((7, 8, 9))
     device = torch.device("cpu")
     request = Request(modes=(7, 8, 9), source=source, validation=0.1, test=0.0)
