@@ -18,17 +18,18 @@ from .run import RECORD_NAME, Run
 log = logging.getLogger(__name__)
 
 PARTICLES_NAME = "particles.star"
+RESULTS = (PARTICLES_NAME, "predictions.star")  # names of the particles in result directories
 
 
 def find_particles(given: str) -> Path:
-    """Find the particle file: what was given, or particles.star in a result directory."""
+    """Find the particle file: what was given, or particles.star (of a network, predictions.star) in a directory."""
     path = Path(given)
     if not path.exists():
         raise InputError(f"{path}: no such file or directory; give a particle file or a result directory")
     if not path.is_dir():
         return path
-    inside = path / PARTICLES_NAME
-    if not inside.is_file():
+    inside = next((path / name for name in RESULTS if (path / name).is_file()), None)
+    if inside is None:
         raise InputError(f"{path}: holds no {PARTICLES_NAME}; expected the result of a command such as cflex hemnma")
     return inside
 
@@ -41,7 +42,8 @@ def find_conformations(particles: Path, given: str | None = None) -> Path:
 def find_modes(folder: Path) -> tuple[Path | None, str | None]:
     """Find the modes of a result, and the structure that they were given with.
 
-    The modes are modes.npz in its directory, or what its run.json names; None where there are none.
+    The modes are modes.npz in its directory, or what its run.json names: modes, or the network whose training has them.
+    None where there are none.
     """
     if (folder / MODES_NAME).is_file():
         return folder / MODES_NAME, None
@@ -52,9 +54,16 @@ def find_modes(folder: Path) -> tuple[Path | None, str | None]:
         record = json.loads(record_path.read_text(encoding="utf-8"))
         inputs = [Path(path) for path in record.get("inputs", {})]
         named = {name: record["options"].get(name) for name in ("modes", "structure")}
+        network = record["options"].get("model")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         log.warning("%s: cannot be read (%s), the modes are not taken from it", record_path, error)
         return None, None
+    if (
+        not named["modes"]
+        and isinstance(network, str)
+        and (model := _existing(network, folder, [path.parent for path in inputs])) is not None
+    ):
+        return find_modes(model) if model.resolve() != folder.resolve() else (None, None)
     modes, structure = (_existing(name, folder, inputs) for name in named.values())
     if isinstance(named["modes"], str) and named["modes"] and modes is None:
         log.warning("%s: names modes %s, which are not there any more; give --modes", record_path, named["modes"])

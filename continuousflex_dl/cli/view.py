@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import signal
 import subprocess
 import sys
@@ -19,15 +18,14 @@ from ..core.space.features import CONFORMATIONS_NAME
 from ..core.space.landscape import LANDSCAPE_NAME, Landscape
 from ..core.space.result import SPACE_NAME
 from ..options.view import ViewOptions
-from .run import RECORD_NAME, Run
+from .run import Run
 from .space_folder import read_space_folder
-from .space_inputs import PARTICLES_NAME, atoms_of, find_modes
+from .space_inputs import RESULTS, atoms_of
 
 if TYPE_CHECKING:
     from ..app.dataset import Dataset
 
 WORKSPACE, SPACE_FOLDER = "view", "space"
-PARTICLE_FILES = (PARTICLES_NAME, "predictions.star")
 _AXES_OF_A_RESULT = 6
 
 
@@ -81,7 +79,7 @@ def read_dataset(folder: Path, workspace: Path, structure: str | None, run: Run)
         raise InputError(f"{folder}: no such directory; give one that cflex space, nma or a method wrote")
     folder, workspace = folder.absolute(), workspace.absolute()
     name = folder.name if folder.name not in (SPACE_FOLDER, "hemnma", "nma") else f"{folder.parent.name}/{folder.name}"
-    particles = next((path for name in PARTICLE_FILES if (path := folder / name).is_file()), None)
+    particles = next((path for name in RESULTS if (path := folder / name).is_file()), None)
     has_space, has_particles = (folder / SPACE_NAME).is_file(), particles is not None
     if not has_space and not has_particles and (folder / MODES_NAME).is_file():
         modes = read_modes(folder / MODES_NAME)
@@ -112,7 +110,6 @@ def make_space(particles: Path, output: Path, structure: str | None, run: Run) -
     words = ["space", str(particles), "-o", str(output), "--n-components", str(_AXES_OF_A_RESULT), "--overwrite"]
     words += ["--structure", structure] if structure else []
     words += ["--on", on] if (on := what_varies(particles)) != "amplitudes" else []
-    words += ["--modes", str(modes)] if (modes := modes_of_network(particles.parent)) is not None else []
     run.say(f"{particles} has no space yet: cflex {' '.join(words)}")
     done = subprocess.run([sys.executable, "-m", __package__.split(".")[0], *words], stdout=sys.stderr, check=False)
     if done.returncode:
@@ -129,14 +126,3 @@ def what_varies(particles: Path) -> str:
         return "amplitudes"
     with h5py.File(conformations, "r") as stored:
         return "latent" if "latent" in stored else "coordinates"
-
-
-def modes_of_network(folder: Path) -> Path | None:
-    """Modes that the network behind predictions was trained with; None for other results, and where they are gone."""
-    if find_modes(folder)[0] is not None:
-        return None
-    try:
-        record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
-        return find_modes(Path(record["options"]["model"]))[0]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -123,8 +123,9 @@ def test_predicted_and_aligned_particles_share_a_space(model, tiny, tmp_path, cf
     """Two sets with the same image names and amplitudes of the same modes: every particle is in the space once."""
     assert cflex("deephemnma", "infer", model, tiny.particles, "-o", tmp_path / "p").code == 0
     shared = ["--also", tiny.truth, "--keep-unconverged", "-o", tmp_path / "space"]
-    ended = cflex("space", tmp_path / "p" / "predictions.star", *shared)
+    ended = cflex("space", tmp_path / "p", *shared)  # particles and modes are found by themselves
     assert ended.code == 0, ended.err
+    assert (tmp_path / "space" / "modes.npz").is_file()
     with np.load(tmp_path / "space" / "space.npz") as stored:
         assert len(stored["coordinates"]) == 48
 

@@ -176,9 +176,7 @@ def test_bad_input_is_refused_in_one_line(refused, made, tmp_path):
     assert "has no column _nothing" in refused("group", made.space, *out, "--column", "nothing")
     assert "whole numbers" in refused("group", made.space, *out, "--column", "cflexSpace1")
     assert "no particle is in any group" in refused("group", made.space, *out, "--where", "cflexSpace1 > 1e9")
-    assert "two different axes" in refused(
-        "group", made.space, *out, "--outline", tmp_path / "x.csv", "--axes", "1,1"
-    )
+    assert "two different axes" in refused("group", made.space, *out, "--outline", tmp_path / "x.csv", "--axes", "1,1")
     (tmp_path / "x.csv").write_text("1,2\n3,4\n")
     assert "at least 3" in refused("group", made.space, *out, "--outline", tmp_path / "x.csv")
     assert "no such directory" in refused("group", tmp_path / "none", *out, "--axis", 1)
