@@ -279,11 +279,15 @@ class _one_thread_per_block:  # noqa: N801  (reads as a word of the with stateme
 
     def __enter__(self) -> None:
         import torch
+        from threadpoolctl import threadpool_limits
 
         self._threads = torch.get_num_threads()
         torch.set_num_threads(1)
+        # the second thread of NumPy's BLAS waits for work in a loop: a quarter of all CPU time went there
+        self._blas = threadpool_limits(1, user_api="blas")
 
     def __exit__(self, *_: object) -> None:
         import torch
 
+        self._blas.restore_original_limits()
         torch.set_num_threads(self._threads)

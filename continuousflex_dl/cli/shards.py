@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..core.io.block_files import Arrays
 from ..core.io.blocks import BlockStore
@@ -34,13 +35,16 @@ def run_blocks(run: Run, store: BlockStore, work: Callable[[int, int], Arrays], 
     LostProcessError
         In another process, if the one that leads is lost: its work would be in vain.
     """
-    if run.crew is None:
-        store.run(work, threads=run.threads, progress=progress)
-        return
-    shares = _Shares(run, store, work, progress)
-    shares.do(range(run.place.rank, len(store), run.place.size))
-    if run.place.leads:
-        shares.finish()
+    from ..core.devices import one_core
+
+    with threadpool_limits(1, user_api="blas"):  # more threads of NumPy's would wait for work in a loop
+        if run.crew is None:
+            store.run(work, threads=run.threads, progress=progress, begin=one_core)
+            return
+        shares = _Shares(run, store, work, progress)
+        shares.do(range(run.place.rank, len(store), run.place.size))
+        if run.place.leads:
+            shares.finish()
 
 
 class _Shares:
@@ -63,8 +67,15 @@ class _Shares:
             self._crew.tell(done=self._own)
             self._show()
 
+        from ..core.devices import one_core
+
         self._store.run(
-            self._work, threads=self._run.threads, progress=report, blocks=open_blocks, check=self._crew.check
+            self._work,
+            threads=self._run.threads,
+            progress=report,
+            blocks=open_blocks,
+            check=self._crew.check,
+            begin=one_core,
         )
 
     def finish(self) -> None:

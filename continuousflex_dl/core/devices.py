@@ -37,6 +37,16 @@ def resolve_device(name: str, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", index)
 
 
+def one_core() -> None:
+    """Let the thread that calls this do the arithmetic of torch on one core: for threads that work side by side.
+
+    `torch.set_num_threads` in the main thread does not reach the products of other threads: OpenMP has a number of
+    threads for each of them, by default that of the cores. Four workers would then start sixteen threads on four cores,
+    and one worker would be two where one was asked for.
+    """
+    torch.set_num_threads(1)
+
+
 def keep_freed_memory() -> None:
     """Let the C allocator keep freed memory instead of giving it back to the system at once.
 

@@ -166,7 +166,7 @@ class Aligner:
             Stage(coarse, coarse, middle, 8, max(1, keep * 3 // 8), 1.0, 0.2),
             Stage(atoms.coarsened(0.65 * length / fine), coarse, fine, 6, max(1, keep // 4), 0.7, 0.1),
             Stage(atoms, atoms.coarsened(1.1 * length / self.radius), self.radius, 6, max(1, keep // 4), 0.5, 0.05),
-            Stage(atoms, atoms, self.radius, 6, 1),
+            Stage(atoms, atoms, self.radius, 20, 1),  # well-seen particles need three, some faint ones over ten
         ]
 
     def conformations(self) -> Tensor:
