@@ -15,7 +15,6 @@ from ..options.cryovit import CryovitInferOptions
 from .cryovit_results import (
     fingerprint_of,
     fit_block,
-    one_thread_per_block,
     say_figures,
     without_results,
     write_results,
@@ -73,7 +72,7 @@ def run_cryovit_infer(options: CryovitInferOptions, run: Run) -> None:
         return
     schedule = () if not options.refine else POLISH if amortised else FROM_SCRATCH
     run.say(f"{len(table)} particles of {stack.box} px on {device}, {run.threads} thread(s)")
-    with run.stage("fit"), one_thread_per_block(), run.progress("infer", "particles") as progress:
+    with run.stage("fit"), run.progress("infer", "particles") as progress:
         run_blocks(
             run,
             store,

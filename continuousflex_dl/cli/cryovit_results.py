@@ -128,18 +128,3 @@ def say_figures(figures: dict[str, Any]) -> None:
         )
     for name, values in dependence.items():
         print(f"correlation of the latent with {name} (0 is good): {', '.join(f'{value:.2f}' for value in values)}")
-
-
-class one_thread_per_block:  # noqa: N801  (reads as a word of the with statement)
-    """Blocks run side by side, each on one core: the result is then the same whatever the number of threads."""
-
-    def __enter__(self) -> None:
-        import torch
-
-        self._threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        import torch
-
-        torch.set_num_threads(self._threads)

@@ -251,6 +251,7 @@ def _one_map(
     """Map of one group beside its centroid, and where the two agree."""
     import torch
 
+    from ..core.devices import one_core_each
     from ..core.particles.stack import ImageStack
     from ..core.reconstruction.filters import automatic_mask, radial_filter
     from ..core.reconstruction.fsc import shell_correlation
@@ -260,7 +261,6 @@ def _one_map(
     from ..core.reconstruction.model_map import model_map
     from ..core.structure.reader import read_structure
     from .maps import write_curves
-    from .reconstruct import one_thread
 
     decoder = folder.need_decoder()
     subset = table.take(group.rows)
@@ -273,7 +273,7 @@ def _one_map(
         device=device,
     )
     box, pixel_size = projector.stack.box, projector.pixel_size
-    with one_thread():
+    with one_core_each():
         sums = sum_halves(projector, half_sets(subset), threads=run.threads, progress=progress)
     centroid, _ = read_structure(run.path(f"{group.name}.cif"))
     centred = torch.as_tensor(centroid.coordinates - decoder.centre)

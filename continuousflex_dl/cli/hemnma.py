@@ -49,7 +49,8 @@ def run(options: HemnmaOptions, run: Run) -> None:
     run.add_input(options.particles)
     run.add_input(options.modes)
 
-    from ..core.devices import keep_freed_memory, resolve_device  # torch is slow to import: bad input is said before it
+    # torch is slow to import: bad input is said before it
+    from ..core.devices import keep_freed_memory, one_core_each, resolve_device
     from ..core.hemnma.align import Settings
     from ..core.hemnma.pipeline import PROBES, Hemnma
     from ..core.precision import product_dtype
@@ -102,9 +103,9 @@ def run(options: HemnmaOptions, run: Run) -> None:
         store = _store(run, options, hemnma)
     else:
         return  # all was done already
-    with run.stage("calibrate"), _one_thread_per_block():
+    with run.stage("calibrate"), one_core_each():
         calibration = _calibration(run, options, hemnma, store, given)
-    with run.stage("align"), _one_thread_per_block(), run.progress("hemnma", "particles") as progress:
+    with run.stage("align"), run.progress("hemnma", "particles") as progress:
         run_blocks(run, store, lambda first, last: hemnma.align(np.arange(first, last)), progress)
     if not run.place.leads:
         return
@@ -272,22 +273,3 @@ def _say_calibration(run: Run, calibration: Calibration, options: HemnmaOptions)
             "amplitudes expected: "
             + ", ".join(f"{m:.0f} +- {s:.0f}" for m, s in zip(calibration.mean, spread, strict=True))
         )
-
-
-class _one_thread_per_block:  # noqa: N801  (reads as a word of the with statement)
-    """Blocks run side by side, each on one core: the result is then the same whatever the number of threads."""
-
-    def __enter__(self) -> None:
-        import torch
-        from threadpoolctl import threadpool_limits
-
-        self._threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        # the second thread of NumPy's BLAS waits for work in a loop: a quarter of all CPU time went there
-        self._blas = threadpool_limits(1, user_api="blas")
-
-    def __exit__(self, *_: object) -> None:
-        import torch
-
-        self._blas.restore_original_limits()
-        torch.set_num_threads(self._threads)

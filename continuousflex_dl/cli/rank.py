@@ -42,16 +42,14 @@ def run(options: RankOptions, run: Run) -> None:
     with run.stage("compare"):
         overlap = None if options.target is None else _overlap(options, all_modes, modes, run)
 
-    import torch  # slow to import: bad input is said before it
-
-    from ..core.devices import keep_freed_memory, resolve_device
+    # torch is slow to import: bad input is said before it
+    from ..core.devices import keep_freed_memory, one_core_each, resolve_device
     from ..core.hemnma.align import Settings
     from ..core.hemnma.evidence import SIGMAS, rank_modes
     from ..core.hemnma.pipeline import PROBES, Hemnma
     from ..core.precision import product_dtype
 
     keep_freed_memory()
-    torch.set_num_threads(1)  # images are aligned side by side, each on one core
     device = resolve_device(options.device)
     run.device = str(device)
     settings = Settings(
@@ -76,7 +74,7 @@ def run(options: RankOptions, run: Run) -> None:
     )
     count = min(options.n_images, len(table))
     run.say(f"modes {describe_numbers(modes.indices)} on {count} of {len(table)} particles of {stack.box} px")
-    with run.stage("align"), run.progress("rank", "particles") as progress, threadpool_limits(1):
+    with run.stage("align"), run.progress("rank", "particles") as progress, one_core_each():
         found = rank_modes(hemnma, count, threads=run.threads, progress=progress)
     with run.stage("write"):
         atomic_text(run.path(RANKING_NAME), _table(found, modes, overlap))

@@ -130,6 +130,7 @@ def run(options: ReconstructOptions, run: Run) -> None:
 
 def back_project(projector: BackProjector, options: ReconstructOptions, run: Run) -> tuple[FourierSums, FourierSums]:
     """Sums of the two halves, with a progress bar; a run that was killed continues from the last checkpoint."""
+    from ..core.devices import one_core_each
     from ..core.reconstruction.checkpoint import load_sums, save_sums
     from ..core.reconstruction.images import half_sets, sum_halves
 
@@ -148,23 +149,8 @@ def back_project(projector: BackProjector, options: ReconstructOptions, run: Run
             save_sums(partial, done, sums, settings)
             last = time.monotonic()
 
-    with run.stage("back-project"), one_thread(), run.progress("back-project", "particles") as progress:
+    with run.stage("back-project"), one_core_each(), run.progress("back-project", "particles") as progress:
         return sum_halves(projector, halves, threads=run.threads, progress=progress, begin=begin, checkpoint=checkpoint)
-
-
-class one_thread:  # noqa: N801  (reads as a word of the with statement)
-    """Blocks are prepared side by side, each on one core: the result is then the same whatever their number."""
-
-    def __enter__(self) -> None:
-        import torch
-
-        self._threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        import torch
-
-        torch.set_num_threads(self._threads)
 
 
 def _mask(options: ReconstructOptions, box: int, pixel_size: float, run: Run) -> Tensor | None:

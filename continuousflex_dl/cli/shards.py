@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from ..core.io.block_files import Arrays
 from ..core.io.blocks import BlockStore
@@ -35,11 +34,11 @@ def run_blocks(run: Run, store: BlockStore, work: Callable[[int, int], Arrays], 
     LostProcessError
         In another process, if the one that leads is lost: its work would be in vain.
     """
-    from ..core.devices import one_core
+    from ..core.devices import one_core_each  # torch is slow to import
 
-    with threadpool_limits(1, user_api="blas"):  # more threads of NumPy's would wait for work in a loop
+    with one_core_each():
         if run.crew is None:
-            store.run(work, threads=run.threads, progress=progress, begin=one_core)
+            store.run(work, threads=run.threads, progress=progress)
             return
         shares = _Shares(run, store, work, progress)
         shares.do(range(run.place.rank, len(store), run.place.size))
@@ -67,15 +66,8 @@ class _Shares:
             self._crew.tell(done=self._own)
             self._show()
 
-        from ..core.devices import one_core
-
         self._store.run(
-            self._work,
-            threads=self._run.threads,
-            progress=report,
-            blocks=open_blocks,
-            check=self._crew.check,
-            begin=one_core,
+            self._work, threads=self._run.threads, progress=report, blocks=open_blocks, check=self._crew.check
         )
 
     def finish(self) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from ..devices import one_core
 from ..errors import InputError
 from ..progress import Progress, silent
 from .pipeline import Hemnma
@@ -126,7 +125,7 @@ def rank_modes(hemnma: Hemnma, count: int, *, threads: int = 1, progress: Progre
     calibration = hemnma.calibrate(learn=False, threads=threads, progress=calibrated)
     portions = np.array_split(chosen, max(1, len(chosen) // _PORTION))
     done, parts = 0, []
-    with ThreadPoolExecutor(max_workers=threads, initializer=one_core) as pool:
+    with ThreadPoolExecutor(max_workers=threads) as pool:
         for portion, part in zip(portions, pool.map(hemnma.align, portions), strict=True):
             parts.append(part)
             done += len(portion)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ..conventions import matrix_from_euler
-from ..devices import one_core
 from ..dynamics.modes import NormalModes
 from ..errors import InputError, NonFiniteError
 from ..imaging.fourier import Disc, image_to_disc
@@ -269,7 +268,7 @@ class Hemnma:
             self._reporter.add(sum(int(index) not in before for index in portion))
             return found
 
-        with ThreadPoolExecutor(max_workers=threads, initializer=one_core) as pool:
+        with ThreadPoolExecutor(max_workers=threads) as pool:
             parts = list(pool.map(one, portions))
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         # what did not converge (or left its range) is searched again, and judged again

@@ -138,7 +138,6 @@ class BlockStore:
         progress: Progress = silent,
         blocks: Sequence[int] | None = None,
         check: Callable[[], None] = lambda: None,
-        begin: Callable[[], None] | None = None,
     ) -> None:
         """Call ``work(first, last)`` for every block that is not done, on several threads.
 
@@ -154,8 +153,6 @@ class BlockStore:
             Only these; by default all.
         check
             Called twice a second; what it raises ends the work after the blocks in hand.
-        begin
-            Called once by every thread before it works.
         """
         chosen = list(range(len(self))) if blocks is None else list(blocks)
         open_blocks = self.missing(chosen)
@@ -169,7 +166,7 @@ class BlockStore:
             return last - first
 
         queue = iter(open_blocks)
-        pool = ThreadPoolExecutor(max_workers=max(1, threads), initializer=begin)
+        pool = ThreadPoolExecutor(max_workers=max(1, threads))
         pending: set[Future[int]] = set()
         try:
             pending.update(pool.submit(one, block) for block in islice(queue, threads + 1))

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..devices import one_core
 from ..errors import InputError
 from ..imaging.ctf import CtfBatch, ctf
 from ..imaging.fourier import Disc, image_to_disc, shift_phase
@@ -215,8 +214,8 @@ def sum_halves(
     total = sum(len(rows) for _, rows in blocks)
     finished = sum(len(rows) for _, rows in blocks[:done])
     progress(finished, total)
-    adders = [ThreadPoolExecutor(max_workers=1, initializer=one_core) for _ in range(2)]
-    pool = ThreadPoolExecutor(max_workers=max(1, threads), initializer=one_core)
+    adders = [ThreadPoolExecutor(max_workers=1) for _ in range(2)]
+    pool = ThreadPoolExecutor(max_workers=max(1, threads))
     waiting: deque[tuple[int, Future[Spread], int]] = deque()
     adding: list[deque[Future[None]]] = [deque(), deque()]
     ahead = max(2, threads + 1)
