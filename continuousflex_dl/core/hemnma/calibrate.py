@@ -105,8 +105,9 @@ def _excess(
     forms, excess = [], []
     for index in torch.arange(len(rotation), device=rotation.device).split(4):
         h = Hypotheses.start(index, rotation[index], shift_px[index], amplitudes[index])
-        forms.append(refiner.linearise(h).scale[:, None].double() * form.clamp(min=1e-6))
-        excess.append(refiner.leverage(h) / forms[-1])
+        followed, scale = refiner.leverage(h)
+        forms.append(scale[:, None].double() * form.clamp(min=1e-6))
+        excess.append(followed / forms[-1])
     return torch.cat(forms), torch.cat(excess)
 
 

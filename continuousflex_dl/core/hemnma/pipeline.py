@@ -176,13 +176,7 @@ class Hemnma:
         self._reporter = _Counter(progress, len(np.unique(np.concatenate([*first, more]))))
         known: dict[int, list[float]] = {}
         calibration = replace(calibration, inverted=self._inverted(first))
-        plain = calibration
-        calibration = self._measured(plain, first, threads, known)
-        if abs(calibration.sigma / plain.sigma - 1.0) > WIDTH_CHANGE:
-            # aligned with far too sharp or too dull atoms, images follow the noise: once more with better ones
-            plain = replace(plain, sigma=calibration.sigma)
-            self.use(plain)
-            calibration = self._measured(plain, first, threads, known)
+        calibration = self._measured(calibration, first, threads, known)
         self.use(calibration)
         if len(more) >= LEAST_PARTICLES:
             found = self._align_some(more, threads, known)
@@ -224,24 +218,16 @@ class Hemnma:
         self, before: Calibration, first: list[np.ndarray], threads: int, known: dict[int, list[float]]
     ) -> Calibration:
         """Atom width and model error from aligned images of every group."""
-        aligned = []
-        mirrored: list[float | None] = []
-        for group, chosen in enumerate(first):
-            found = self._align_some(chosen, threads, known)
-            mirrored.append(self._mirrored(chosen, group, found))
-            observation = self.observe(chosen, group)
-            columns = (
-                matrix_from_euler(found["euler_deg"]),
-                -found["shift_angst"] / self.pixel_sizes[group],
-                found["amplitudes"],
-            )
-            pose = [torch.as_tensor(values, dtype=torch.float32, device=self.device) for values in columns]
-            width = fit_width(self._aligners[group].reference, observation, *pose, prior=before.prior)
-            aligned.append((observation, pose, width))
-        sigma = float(np.average([width for *_, width in aligned], weights=np.bincount(self.group)))
+        aligned, sigma = self._aligned(before.prior, first, threads, known)
+        if abs(sigma / before.sigma - 1.0) > WIDTH_CHANGE:
+            # aligned with far too sharp or too dull atoms, images follow the noise: once more with better ones
+            before = replace(before, sigma=sigma)
+            self.use(before)
+            aligned, sigma = self._aligned(before.prior, first, threads, known)
+        mirrored = [self._mirrored(first[group], group, found) for group, (found, _, _) in enumerate(aligned)]
         reference = self.reference(sigma)
         inflation, noise = [], []
-        for (observation, pose, _), power in zip(aligned, before.noise, strict=True):
+        for (_, observation, pose), power in zip(aligned, before.noise, strict=True):
             excess = residual_power(reference, observation, *pose).clamp(min=1.0).cpu().numpy()
             # beyond the disc nothing was compared: the last value holds on
             noise.append([value * excess[min(shell, len(excess) - 1)] for shell, value in enumerate(power)])
@@ -257,6 +243,24 @@ class Hemnma:
             inflation=factor,
             mirrored=float(np.mean(shares)) if shares else None,
         )
+
+    def _aligned(
+        self, prior: AmplitudePrior, first: list[np.ndarray], threads: int, known: dict[int, list[float]]
+    ) -> tuple[list[tuple[dict[str, np.ndarray], Observation, list[Tensor]]], float]:
+        """Answers, images and poses (rotation, shift in px, amplitudes) of every group, and the width of an atom, Å."""
+        aligned, widths = [], []
+        for group, chosen in enumerate(first):
+            found = self._align_some(chosen, threads, known)
+            observation = self.observe(chosen, group)
+            columns = (
+                matrix_from_euler(found["euler_deg"]),
+                -found["shift_angst"] / self.pixel_sizes[group],
+                found["amplitudes"],
+            )
+            pose = [torch.as_tensor(values, dtype=torch.float32, device=self.device) for values in columns]
+            widths.append(fit_width(self._aligners[group].reference, observation, *pose, prior=prior))
+            aligned.append((found, observation, pose))
+        return aligned, float(np.average(widths, weights=np.bincount(self.group)))
 
     def _align_some(self, indices: np.ndarray, threads: int, known: dict[int, list[float]]) -> dict[str, np.ndarray]:
         """Align particles in small portions, so that all threads have work; those `known` are refined again only."""

@@ -136,21 +136,30 @@ class Refiner:
 
     def linearise(self, h: Hypotheses) -> Linearisation:
         """Cost, gradient and Gauss-Newton curvature, all in scaled units (see `_units`)."""
-        full = self.forward.model_and_slopes(h.image, h.rotation, h.shift_px, h.amplitudes)  # (h, 6 + M, 4 K' K')
+        full, scale = self._scaled(h)
         model, data = full[:, -1], self.forward.data[h.image]
-        norm = (model**2).sum(-1).clamp(min=1e-30)
-        overlap = (model * data).sum(-1)
-        scale = (overlap / norm).clamp(min=1e-6 * torch.sqrt(self.power[h.image] / norm))
         residual = torch.addcmul(data, model, -scale[:, None])
         pull = (h.amplitudes - self.prior_mean) @ self.prior_precision
         cost = 0.5 * (residual**2).sum(-1) + self._prior_cost(h)
+        gradient = -(full @ residual[..., None]).squeeze(-1) * (scale[:, None] * self._units)
+        gradient[:, _FIRST_AMPLITUDE:-1] += pull * self._units[_FIRST_AMPLITUDE:-1]
+        curvature = self._curvature(full, scale)
+        return Linearisation(cost, scale, gradient, curvature)
+
+    def _scaled(self, h: Hypotheses) -> tuple[Tensor, Tensor]:
+        """Slopes and, last, the model (h, 6 + M, 4 K' K'), and the best scale (h,) of the model."""
+        full = self.forward.model_and_slopes(h.image, h.rotation, h.shift_px, h.amplitudes)
+        model, data = full[:, -1], self.forward.data[h.image]
+        norm = (model**2).sum(-1).clamp(min=1e-30)
+        overlap = (model * data).sum(-1)
+        return full, (overlap / norm).clamp(min=1e-6 * torch.sqrt(self.power[h.image] / norm))
+
+    def _curvature(self, full: Tensor, scale: Tensor) -> Tensor:
         units = scale[:, None] * self._units  # the scale enters as its logarithm
-        gradient = -(full @ residual[..., None]).squeeze(-1) * units
         curvature = full @ full.transpose(-1, -2) * units[:, :, None] * units[:, None, :]
         unit = self._units[_FIRST_AMPLITUDE:-1]
-        gradient[:, _FIRST_AMPLITUDE:-1] += pull * unit
         curvature[:, _FIRST_AMPLITUDE:-1, _FIRST_AMPLITUDE:-1] += self.prior_precision * unit[:, None] * unit
-        return Linearisation(cost, scale, gradient, curvature)
+        return curvature
 
     def _prior_cost(self, h: Hypotheses) -> Tensor:
         offset = h.amplitudes - self.prior_mean
@@ -241,21 +250,23 @@ class Refiner:
         covariance = inverse[:, :-1, :-1] * units[:, None] * units * variance.double()[:, None, None]
         return covariance, self.forward.correlation(h.image, h.rotation, h.shift_px, h.amplitudes), variance
 
-    def leverage(self, h: Hypotheses) -> Tensor:
-        """How much of the noise of each resolution shell the parameters, the scale among them, follow: (h, shells).
+    def leverage(self, h: Hypotheses) -> tuple[Tensor, Tensor]:
+        """How much of the noise of each resolution shell the parameters, the scale among them, follow.
 
         At the best fit the model has moved along with the noise by J F^-1 J^T of it, with slopes J and curvature F. The
         trace of that, shell by shell; all shells together give the number of parameters that the image determines.
+
+        Returns
+        -------
+        (h, shells) leverage, and (h,) scale.
         """
-        here = self.linearise(h)
-        curvature, scale = _lifted(here.curvature), here.scale
-        full = self.forward.model_and_slopes(h.image, h.rotation, h.shift_px, h.amplitudes)
+        full, scale = self._scaled(h)
         slopes = full.double() * (scale[:, None] * self._units)[..., None].double()
-        whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(curvature), slopes, upper=False)
-        shells = torch.zeros(
-            len(h), int(self.observation.disc.shell.max()) + 1, dtype=torch.float64, device=full.device
-        )
-        return shells.index_add_(1, self.forward.shell, (whitened**2).sum(1))
+        root = torch.linalg.cholesky(_lifted(self._curvature(full, scale)))
+        whitened = torch.linalg.solve_triangular(root, slopes, upper=False)
+        count = int(self.observation.disc.shell.max()) + 1
+        shells = torch.zeros(len(h), count, dtype=torch.float64, device=full.device)
+        return shells.index_add_(1, self.forward.shell, (whitened**2).sum(1)), scale
 
 
 def _lifted(curvature: Tensor) -> Tensor:

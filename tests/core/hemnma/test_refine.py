@@ -128,6 +128,6 @@ def test_parameters_follow_as_much_noise_as_there_are_of_them(scene, reference):
         torch.as_tensor(-some.shift_angst / 3.0).float(),
         torch.as_tensor(some.amplitudes).float(),
     )
-    followed = Refiner(reference, some.observe(), flat).leverage(h)
+    followed, _ = Refiner(reference, some.observe(), flat).leverage(h)
     assert followed.sum(1).tolist() == pytest.approx([8.0] * 3, rel=1e-3)
     assert (followed >= 0).all()
