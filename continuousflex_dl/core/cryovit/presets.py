@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..nets.vit import VitShape
 from .settings import CryoVitSettings
@@ -30,46 +30,31 @@ class Preset:
     ride: bool
 
 
-# Where the thesis (ch. 5) leaves a choice open, docs/cryovit.md says what was tried: width of the transformer, learning
-# rate, beta. Its centre-of-mass weight of 1e-3 multiplies a mean over pixels; ours are sums in nats, 2,048 times that.
+# Where the thesis leaves a choice open, docs/cryovit.md says what was tried: width of the transformer, learning rate,
+# beta, start of the weights, batch
+_THESIS = Preset(
+    settings=CryoVitSettings(
+        encoder="vit",
+        decoder="free",
+        width=256,
+        depth=6,
+        vit=VitShape(patch=16, width=256, depth=6, heads=16, mlp=1024),
+        informed=False,
+        coarse_to_fine=False,
+        keep_rigid=True,
+    ),
+    epochs=60,
+    learning_rate=3e-4,
+    ride=False,
+)
+
 PRESETS = {
     "default": Preset(settings=CryoVitSettings(), epochs=20, learning_rate=3e-3, ride=True),
-    "thesis": Preset(
-        settings=CryoVitSettings(
-            latent=32,
-            encoder="vit",
-            decoder="free",
-            width=256,
-            depth=6,
-            vit=VitShape(patch=16, width=256, depth=6, heads=16, mlp=1024),
-            informed=False,
-            coarse_to_fine=False,
-            sampled=True,
-            likelihood="mse",
-            beta=0.1,
-            centre_weight=2.0,
-            keep_rigid=True,
-        ),
-        epochs=60,
-        learning_rate=3e-4,
-        ride=False,
+    # ch. 5. Its centre-of-mass weight of 1e-3 multiplies a mean over pixels; ours are sums in nats, 2,048 times that
+    "thesis": replace(
+        _THESIS,
+        settings=replace(_THESIS.settings, latent=32, sampled=True, likelihood="mse", beta=0.1, centre_weight=2.0),
     ),
-    # ch. 4.4; it leaves open whether the transformer is that of ch. 5, which is taken here
-    "thesis supervised": Preset(
-        settings=CryoVitSettings(
-            latent=256,
-            encoder="vit",
-            decoder="free",
-            width=256,
-            depth=6,
-            vit=VitShape(patch=16, width=256, depth=6, heads=16, mlp=1024),
-            informed=False,
-            coarse_to_fine=False,
-            direct=True,
-            keep_rigid=True,
-        ),
-        epochs=60,
-        learning_rate=3e-4,
-        ride=False,
-    ),
+    # ch. 4.4, which leaves open whether the transformer is that of ch. 5; it is here
+    "thesis supervised": replace(_THESIS, settings=replace(_THESIS.settings, latent=256, direct=True)),
 }
