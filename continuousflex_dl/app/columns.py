@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..core.errors import InputError
 from ..core.io.particle_table import ParticleTable
+from ..core.space.places import SPACE_COLUMN
 from ..core.space.result import Space
 from .particle_file import ParticleFile, open_particles
 
-SPACE_COLUMN = "cflexSpace"
 _TEXT = ("rlnImageName", "rlnMicrographName", "rlnOpticsGroupName")
 _UNITS = (
     ("cflexModeAmplitude", "Å"), ("Angst", "Å"), ("cflexAngleStd", "°"), ("rlnAngle", "°"), ("DefocusAngle", "°"),

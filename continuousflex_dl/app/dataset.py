@@ -15,15 +15,14 @@ from ..core.dynamics.modes import NormalModes
 from ..core.errors import InputError
 from ..core.space.decode import Decoder
 from ..core.space.landscape import Landscape
-from ..core.space.local_map import LocalMap
+from ..core.space.places import structure_with
 from ..core.space.recipe import Recipe
 from ..core.space.result import Space
 from ..core.structure.atoms import Structure
-from .columns import SPACE_COLUMN, ParticleColumns
+from .columns import ParticleColumns
 
 Floats = NDArray[np.float64]
 Kind = Literal["space", "modes"]
-NEAREST, LOOKED_AT = 30, 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,42 +126,9 @@ class Dataset:
             self._last["selected"] = (key, mask)
         return mask
 
-    def place_at(self, values: Mapping[str, float]) -> Floats:
-        """Place (d,) of the space with these values on some of its axes; the others are those of the particles there.
-
-        Raises
-        ------
-        InputError
-            If a column is none of the space's axes.
-        """
-        space = self.need_space
-        names = [f"{SPACE_COLUMN}{axis + 1}" for axis in range(space.n_components)]
-        if unknown := [name for name in values if name not in names]:
-            raise InputError(f"{unknown[0]} is no axis of the space, which has {', '.join(names)}")
-        given = [names.index(name) for name in values]
-        place = np.zeros(space.n_components)
-        place[given] = list(values.values())
-        others = [axis for axis in range(space.n_components) if axis not in given]
-        if others and not space.is_linear:
-            points = self._looked_at
-            place[others] = LocalMap(points[:, given], points[:, others])(place[None, given])[0]
-        return place
-
-    def rows_near(self, values: Mapping[str, float]) -> NDArray[np.int64]:
-        """0-based particles closest to some values of columns, each measured by its spread; of 50,000 at most."""
-        rows = np.linspace(0, self.count - 1, min(self.count, LOOKED_AT)).round().astype(np.int64)
-        distance = np.zeros(len(rows))
-        for name, value in values.items():
-            column = self.columns[name][rows]
-            distance += ((column - value) / max(float(np.nanstd(column)), 1e-12)) ** 2
-        return rows[np.argsort(np.where(np.isfinite(distance), distance, np.inf))[: min(NEAREST, len(rows))]]
-
     def structure_at(self, values: Mapping[str, float]) -> Floats:
         """Structure (N, 3) in Å at a place; in columns other than the axes, the mean of the nearest particles."""
-        decoder = self.need_decoder
-        if all(name.startswith(SPACE_COLUMN) for name in values):
-            return decoder.at(self.place_at(values))[0]
-        return decoder.mean_of(self.rows_near(values))
+        return structure_with(self.need_decoder, self.columns, values)
 
     def structure_of(self, amplitudes: Mapping[int, float]) -> Floats:
         """Structure (N, 3) in Å of amplitudes in Å by mode number; 0 for the modes that are not given.
@@ -177,8 +143,3 @@ class Dataset:
             raise InputError(f"{self.path}: has no normal modes; its structures follow the axes of the space")
         chosen = modes.select(sorted(amplitudes))
         return chosen.displace(np.array([[amplitudes[number] for number in sorted(amplitudes)]]))[0]
-
-    @cached_property
-    def _looked_at(self) -> Floats:
-        used = self.need_space.used
-        return used[np.linspace(0, len(used) - 1, min(len(used), LOOKED_AT)).round().astype(np.int64)]

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.space.paths import read_path, write_path
+from ..core.space.places import SPACE_COLUMN
 from ..core.space.recipe import Recipe
-from .columns import SPACE_COLUMN
 
 SELECTIONS, PATHS, RESULTS = "selections", "paths", "results"
 CURRENT = "current.json"

@@ -1,76 +1,26 @@
-"""``cflex animate``: a motion as structures, maps, movie and ChimeraX script."""
+"""``cflex animate``: a motion, or one structure of it, as structures, maps, movie and ChimeraX script."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..core.dynamics.animation import along_mode
-from ..core.errors import InputError
 from ..core.io.atomic import atomic_text
-from ..core.io.modes import MODES_NAME, read_modes, read_reference
+from ..core.io.particle_table import MODE_AMPLITUDE
 from ..core.space.dcd import write_dcd
-from ..core.space.paths import resample
-from ..core.space.result import SPACE_NAME
-from ..core.space.ways import main_path
-from ..core.structure.atoms import Structure
 from ..core.structure.writer import write_structure
 from ..options.animate import AnimateOptions
 from .run import Run
-from .space_folder import SpaceFolder, path_of, place_of, read_space_folder
-from .space_inputs import atoms_of
+from .trajectory import Trajectory, read_trajectory
 
 MAPS_FOLDER = "maps"
 
 
-@dataclass(frozen=True, eq=False)
-class Trajectory:
-    """What is animated.
-
-    Attributes
-    ----------
-    name
-        Begin of the names of the files.
-    structure
-        What the N atoms are.
-    frames
-        (F, N, 3) Å.
-    weights, sigma
-        Mass of the atoms (N,) and their width in maps, Å.
-    centre
-        (3,) Å: centre of the maps.
-    points
-        (F, d) places in the space; None for a mode.
-    energy, energy_std
-        (F,) free energy in kT along a path of least free energy; else None.
-    folder
-        The space; None for a mode.
-    """
-
-    name: str
-    structure: Structure
-    frames: np.ndarray
-    weights: np.ndarray
-    sigma: float
-    centre: np.ndarray
-    points: np.ndarray | None = None
-    energy: np.ndarray | None = None
-    energy_std: np.ndarray | None = None
-    folder: SpaceFolder | None = None
-
-
 def run(options: AnimateOptions, run: Run) -> None:
     """Write the structures of a motion, a table of it, and what else was asked for."""
-    source = Path(options.input)
-    if not source.exists():
-        raise InputError(f"{source}: no such file or directory; expected modes (.npz, .nmd, .xmd) or a space directory")
-    is_space = source.name == SPACE_NAME or (
-        source.is_dir() and ((source / SPACE_NAME).exists() or not (source / MODES_NAME).exists())
-    )
     with run.stage("read"):
-        trajectory = _of_space(options, run) if is_space else _of_mode(options, source, run)
+        trajectory = read_trajectory(options, run)
     run.claim_output()
     with run.stage("write"):
         output = _write_structures(options, run, trajectory)
@@ -79,62 +29,22 @@ def run(options: AnimateOptions, run: Run) -> None:
     movies = _write_movies(options, run, trajectory)
     script = run.path(f"{trajectory.name}.cxc")
     atomic_text(script, "\n".join(_script(options, trajectory, output, maps)) + "\n")
-    step = float(((trajectory.frames[-1] - trajectory.frames[0]) ** 2).sum(axis=1).mean() ** 0.5)
-    print(f"{output}: {len(trajectory.frames)} structures, RMSD {step:.2f} Å from the first to the last")
+    step = float(trajectory.steps[-1])
+    between = "from the reference" if trajectory.is_one else "from the first to the last"
+    count = "1 structure" if trajectory.is_one else f"{len(trajectory.frames)} structures"
+    print(f"{output}: {count}, RMSD {step:.2f} Å {between}")
     if trajectory.energy is not None and np.isfinite(trajectory.energy).any():
         top = int(np.nanargmax(trajectory.energy))
         error = "" if trajectory.energy_std is None else f" ± {trajectory.energy_std[top]:.2f}"
         print(f"highest free energy on the way: {trajectory.energy[top]:.2f}{error} kT at frame {top + 1}")
-    for written in (*movies, script):
+    for written in (*(maps if trajectory.is_one else ()), *movies, script):
         print(f"written: {written}")
     run.result(
         file=output.name,
         n_frames=len(trajectory.frames),
-        rmsd_ends_angst=round(step, 4),
+        **{"rmsd_reference_angst" if trajectory.is_one else "rmsd_ends_angst": round(step, 4)},
         maps=len(maps),
         movies=[movie.name for movie in movies],
-    )
-
-
-def _of_mode(options: AnimateOptions, source: Path, run: Run) -> Trajectory:
-    for name, given in (("--axis", options.axis), ("--path", options.path), ("--start", options.start)):
-        if given is not None or options.minimum_path:
-            raise InputError(
-                f"{source}: holds normal modes; {'--minimum-path' if given is None else name} is for the directory of "
-                "cflex space"
-            )
-    path = source / MODES_NAME if source.is_dir() else source
-    modes = read_modes(path, options.structure)
-    structure = atoms_of(options.structure, modes.n_atoms) if options.structure else read_reference(path, modes)
-    run.add_input(path)
-    frames = along_mode(modes, options.mode, options.amplitude, options.n_frames)
-    centre = modes.coordinates.mean(axis=0)
-    return Trajectory(f"mode_{options.mode}", structure, frames, modes.weights, modes.sigma, centre)
-
-
-def _of_space(options: AnimateOptions, run: Run) -> Trajectory:
-    folder = read_space_folder(options.input, run, options.structure)
-    space, decoder = folder.space, folder.need_decoder()
-    energy = std = None
-    if options.minimum_path:
-        start, end = (
-            None if text is None else place_of(text, space, flag)
-            for text, flag in ((options.start, "--start"), (options.end, "--end"))
-        )
-        points, found, between = main_path(space, folder.landscape(), start, end, options.n_frames)
-        name, energy, std = "minimum_path", found.energy, found.std
-        run.say(f"path of least free energy between {between}")
-    elif options.path is not None:
-        name, points = "path", resample(path_of(options.path, space, run), options.n_frames)
-    elif options.start is not None and options.end is not None:
-        ends = [place_of(options.start, space, "--start"), place_of(options.end, space, "--end")]
-        name, points = "path", resample(ends, options.n_frames)
-    else:
-        axis = options.axis or 1
-        name, points = f"axis_{axis}", space.path_along(axis, options.n_frames)
-    frames = decoder.at(points)
-    return Trajectory(
-        name, decoder.structure, frames, decoder.weights, decoder.sigma, decoder.centre, points, energy, std, folder
     )
 
 
@@ -151,13 +61,17 @@ def _write_structures(options: AnimateOptions, run: Run, trajectory: Trajectory)
 
 
 def _table(trajectory: Trajectory) -> list[str]:
-    """Rows: frame, coordinates in the space, RMSD from the first structure in Å, free energy and its error in kT."""
+    """Rows: frame, coordinates in the space or amplitudes in Å, RMSD from the first structure (of one structure, from
+    the reference) in Å, free energy and its error in kT.
+    """
     columns = [np.arange(1, len(trajectory.frames) + 1)]
     names = ["frame"]
     if trajectory.points is not None:
         columns += list(trajectory.points.T)
         names += [f"cflexSpace{axis + 1}" for axis in range(trajectory.points.shape[1])]
-    columns.append(np.sqrt(((trajectory.frames - trajectory.frames[0]) ** 2).sum(axis=2).mean(axis=1)))
+    columns += [np.array([amplitude]) for amplitude in trajectory.amplitudes.values()]
+    names += [f"{MODE_AMPLITUDE}{mode}" for mode in trajectory.amplitudes]
+    columns.append(trajectory.steps)
     names.append("rmsd_angst")
     for name, values in (("free_energy_kt", trajectory.energy), ("free_energy_std_kt", trajectory.energy_std)):
         if values is not None:
@@ -168,7 +82,9 @@ def _table(trajectory: Trajectory) -> list[str]:
 
 
 def _write_maps(options: AnimateOptions, run: Run, trajectory: Trajectory) -> list[Path]:
-    """Write maps NAME_001.mrc ... of the structures, of the size of the particles where these are known."""
+    """Write maps maps/NAME_001.mrc ... of the structures, of the size of the particles where these are known; NAME.mrc
+    of one structure.
+    """
     import torch
 
     from ..core.reconstruction.map_files import centred_origin, write_map
@@ -176,14 +92,18 @@ def _write_maps(options: AnimateOptions, run: Run, trajectory: Trajectory) -> li
 
     torch.set_num_threads(run.threads)
     box, pixel_size = _map_size(options, trajectory)
-    folder = run.path(MAPS_FOLDER)
-    folder.mkdir(exist_ok=True)
+    if not trajectory.is_one:
+        run.path(MAPS_FOLDER).mkdir(exist_ok=True)
     digits = max(3, len(str(len(trajectory.frames))))
     written = []
     weights = torch.as_tensor(trajectory.weights)
     with run.stage("maps"), run.progress("maps", "maps") as progress:
         for number, frame in enumerate(trajectory.frames, start=1):
-            path = folder / f"{trajectory.name}_{number:0{digits}d}.mrc"
+            path = run.path(
+                f"{trajectory.name}.mrc"
+                if trajectory.is_one
+                else f"{MAPS_FOLDER}/{trajectory.name}_{number:0{digits}d}.mrc"
+            )
             made = model_map(torch.as_tensor(frame - trajectory.centre), weights, trajectory.sigma, box, pixel_size)
             write_map(path, made.numpy(), pixel_size, centred_origin(box, pixel_size, trajectory.centre))
             written.append(path)
@@ -232,27 +152,30 @@ def _write_movies(options: AnimateOptions, run: Run, trajectory: Trajectory) -> 
 
 
 def _script(options: AnimateOptions, trajectory: Trajectory, output: Path, maps: list[Path]) -> list[str]:
-    """Commands of a ChimeraX script that shows the motion."""
+    """Commands of a ChimeraX script that shows the motion, or the structure."""
     name = trajectory.name
     lines = [f"# {name}: open this file in ChimeraX"]
     if options.format == "dcd":
         lines += [f"open {name}_first.cif", f"open {output.name} structureModel #1"]
     else:
-        lines.append(f"open {output.name} coordsets true")
+        lines.append(f"open {output.name}" + ("" if trajectory.is_one else " coordsets true"))
     if trajectory.structure.is_pseudoatomic:
         lines.append(f"style #1 sphere; size #1 atomRadius {trajectory.sigma:.2f}")
     else:
         lines += ["hide #1 atoms", "show #1 cartoons", "color #1 bychain"]
-    if maps:
+    if maps and trajectory.is_one:
+        lines += [f"open {maps[0].name}", "transparency #2 50"]
+    elif maps:
         lines += [
             "open " + " ".join(f"{MAPS_FOLDER}/{path.name}" for path in maps) + " vseries true",
             "transparency #2 50",
             "vseries play #2 loop true bounce true",
         ]
-    lines += [
-        "view",
-        f"coordset #1 1,{len(trajectory.frames)} loop 10 bounce true",
-        "# to record: movie record; coordset #1; wait "
-        f"{len(trajectory.frames)}; movie encode {name}_chimerax.mp4 framerate {options.fps:g}",
-    ]
+    lines.append("view")
+    if not trajectory.is_one:
+        lines += [
+            f"coordset #1 1,{len(trajectory.frames)} loop 10 bounce true",
+            "# to record: movie record; coordset #1; wait "
+            f"{len(trajectory.frames)}; movie encode {name}_chimerax.mp4 framerate {options.fps:g}",
+        ]
     return lines

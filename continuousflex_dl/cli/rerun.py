@@ -43,10 +43,11 @@ def rerun_arguments(record_path: str, output: str) -> list[str]:
             positional.append(str(value))
             continue
         flag = "--" + name.replace("_", "-")
+        # a text may begin with a dash ("-100,20") and is then no option of its own
         if is_repeated(entry.options, name):
-            arguments += [text for item in value for text in (flag, str(item))]
-            continue
-        arguments.append(flag)
-        if value is not True:
-            arguments.extend(str(item) for item in value) if isinstance(value, list) else arguments.append(str(value))
+            arguments += [f"{flag}={item}" for item in value]
+        elif isinstance(value, list):
+            arguments += [flag, *map(str, value)]
+        else:
+            arguments.append(flag if value is True else f"{flag}={value}")
     return arguments + positional

@@ -224,6 +224,9 @@ class TestWorkflow(BaseTest):
         self.launchProtocol(trajectory)
         assert os.path.exists(trajectory.outputTrajectory.getFileName())
         self.assertSetSize(trajectory.outputVolumes, 3)
+        assert "Write the place" in " ".join(
+            self.newProtocol(CflexProtAnimate, inputParticles=stored, follow=4).validate()
+        )
 
         reconstruct = self.newProtocol(
             CflexProtReconstruct, inputParticles=first, inputModel=self.nma.outputStructure, numberOfThreads=2

@@ -103,6 +103,67 @@ def test_straight_and_drawn_paths_pass_their_points(space, folder, tmp_path):
     assert table["rmsd_angst"][-1] == pytest.approx(np.sqrt(200 / 76), abs=0.01)
 
 
+def test_structure_at_a_place_is_that_of_the_decoder(space, folder, tmp_path, capsys):
+    path, made = space
+    assert animate(path, "-o", tmp_path / "a", "--at=-10.5,20") == 0
+    (amplitudes,) = displacement(tmp_path / "a/place.cif", folder)
+    expected = np.zeros(4)
+    expected[[2, 0]] = made.inverse_transform([[-10.5, 20.0]])[0]  # modes 9 and 7 of 7 to 10
+    np.testing.assert_allclose(amplitudes, expected, atol=0.01)
+    assert "1 structure, RMSD" in capsys.readouterr().out
+    table = np.genfromtxt(tmp_path / "a/place.csv", delimiter=",", names=True)
+    assert [float(table[name]) for name in ("cflexSpace1", "cflexSpace2")] == [-10.5, 20]
+    assert float(table["rmsd_angst"]) == pytest.approx(np.sqrt((10.5**2 + 25**2) / 76), abs=1e-4)
+    # an axis that is not named stays at its mean; the record repeats the command
+    assert animate(path, "-o", tmp_path / "b", "--at", "cflexSpace2=20") == 0
+    np.testing.assert_allclose(displacement(tmp_path / "b/place.cif", folder)[0][[2, 0]], [0, 25], atol=0.01)
+    assert main(["rerun", str(tmp_path / "a/run.json"), "-o", str(tmp_path / "c")]) == 0
+    assert (tmp_path / "c/place.cif").read_bytes() == (tmp_path / "a/place.cif").read_bytes()
+
+
+def test_structure_at_other_columns_is_the_mean_of_the_nearest_particles(space, folder, tmp_path):
+    path, _ = space
+    rows = "".join(f"{k + 1:06d}@x.mrcs 1 {abs(k - 60) / 100:.3f}\n" for k in range(101))
+    (path / "particles.star").write_text(
+        "data_optics\n\nloop_\n_rlnOpticsGroup #1\n_rlnImagePixelSize #2\n1 2.0\n\n"
+        f"data_particles\n\nloop_\n_rlnImageName #1\n_rlnOpticsGroup #2\n_cflexScore #3\n{rows}"
+    )
+    assert animate(path, "-o", tmp_path / "a", "--at", "cflexScore=0") == 0
+    (amplitudes,) = displacement(tmp_path / "a/place.cif", folder)
+    assert amplitudes[2] == pytest.approx(60, abs=0.51)  # 30 particles about the 61st, whose score is 0
+
+
+def test_amplitudes_of_one_structure_superpose(space, folder, tmp_path):
+    def structure(*amplitudes, source=folder / "modes.npz"):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        assert animate(source, "-o", out, "--amplitudes", *amplitudes) == 0
+        return read_structure(out / "amplitudes.cif")[0].coordinates
+
+    rest, seven, nine = structure("7=0"), structure("7=120"), structure("9=-40")
+    both = structure("7=120,9=-40")
+    np.testing.assert_allclose(both - rest, (seven - rest) + (nine - rest), atol=2e-3)
+    with np.load(folder / "modes.npz") as modes:
+        expected = modes["coordinates"] + 120 * modes["vectors"][0] - 40 * modes["vectors"][2]
+    np.testing.assert_allclose(both, expected, atol=1e-3)
+    assert np.sqrt(((seven - rest) ** 2).sum(axis=1).mean()) == pytest.approx(120 / np.sqrt(76), abs=1e-3)
+    np.testing.assert_allclose(structure("9=-40 7=120", source=space[0]), both, atol=1e-3)
+
+
+def test_one_structure_has_one_map_and_a_script(folder, tmp_path):
+    options = ["--amplitudes", "8=30", "--maps", "--pixel-size", 2, "--format", "pdb"]
+    assert animate(folder / "modes.npz", "-o", tmp_path / "a", *options) == 0
+    names = {path.name for path in (tmp_path / "a").iterdir()}
+    assert {"amplitudes.pdb", "amplitudes.mrc", "amplitudes.csv", "amplitudes.cxc"} <= names
+    assert "maps" not in names
+    structure, _ = read_structure(tmp_path / "a/amplitudes.pdb")
+    found = read_cube(tmp_path / "a/amplitudes.mrc")
+    place = np.rint((structure.coordinates - np.array(found.origin)) / 2).astype(int)
+    assert np.median(found.values[tuple(place.T[::-1])]) > 0.5 * found.values.max()
+    script = (tmp_path / "a/amplitudes.cxc").read_text()
+    assert "open amplitudes.mrc" in script
+    assert "coordset" not in script
+
+
 def test_minimum_path_goes_from_basin_to_basin_and_says_the_barrier(space, folder, tmp_path, capsys):
     path, made = space
     rng = np.random.default_rng(0)
@@ -212,6 +273,23 @@ def test_bad_input(space, folder, tmp_path, capsys):
     assert "do not spread" in refused(path, "--minimum-path")
     assert "--axis is for the directory of cflex space" in refused(folder / "modes.npz", "--axis", 1)
     assert "found 1 points" in refused(path, "--path", write(tmp_path / "p.csv", "1 2\n"))
+    modes = folder / "modes.npz"
+    assert "--at is for the directory of cflex space" in refused(modes, "--at", "1,2")
+    assert "expected 2 numbers" in refused(path, "--at", "1,2,3")
+    assert "no column cflexScore" in refused(path, "--at", "cflexScore=1,cflexSpace1=2")
+    assert "found 'cflexSpace1='" in refused(path, "--at", "cflexSpace1=")
+    assert "--at and --amplitudes exclude each other" in refused(path, "--at", "1,2", "--amplitudes", "7=1")
+    assert "--path and --at exclude each other" in refused(path, "--at", "1,2", "--path", "x")
+    assert "--n-frames is for a motion" in refused(path, "--at", "1,2", "--n-frames", 5)
+    assert "--movie is for a motion" in refused(modes, "--amplitudes", "7=1", "--movie", "gif")
+    assert "--mode is for a motion" in refused(modes, "--amplitudes", "7=1", "--mode", 8)
+    assert "--format dcd is for a motion" in refused(modes, "--amplitudes", "7=1", "--format", "dcd")
+    assert "mode 30 is not in" in refused(modes, "--amplitudes", "7=1,30=2")
+    assert "mode 8 is not in" in refused(path, "--amplitudes", "8=1")  # of the file, but not of the space
+    assert "found '7', expected modes and their amplitudes" in refused(modes, "--amplitudes", "7")
+    assert "found '7=x'" in refused(modes, "--amplitudes", "7=x")
+    assert "rigid-body motions" in refused(modes, "--amplitudes", "3=1")
+    assert "mode 7 is given twice" in refused(modes, "--amplitudes", "7=1,7=2")
     replace(made, mean=np.array([np.nan, 0])).save(path / "space.npz")
     assert "mean is not finite" in refused(path)
     replace(made, mean=np.zeros(3)).save(path / "space.npz")
