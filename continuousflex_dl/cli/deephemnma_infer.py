@@ -20,6 +20,7 @@ from ..core.io.particle_table import ParticleTable
 from ..core.io.particles import read_particles, write_star_parts
 from ..core.particles.stack import ImageStack
 from ..options.deephemnma import DeephemnmaInferOptions
+from .alignment import largest_shift_px
 from .run import Run
 from .shards import run_blocks
 
@@ -43,8 +44,6 @@ def run_deephemnma_infer(options: DeephemnmaInferOptions, run: Run) -> None:
         stack = ImageStack(table)
     run.add_input(options.particles)
 
-    import torch
-
     from ..core.deephemnma.particles import Particles
     from ..core.deephemnma.predict import Network, as_arrays
     from ..core.devices import keep_freed_memory, resolve_device
@@ -53,7 +52,6 @@ def run_deephemnma_infer(options: DeephemnmaInferOptions, run: Run) -> None:
     keep_freed_memory()
     device = resolve_device(options.device, run.place.local_rank)
     run.device = str(device)
-    torch.set_num_threads(1)  # blocks run side by side
     network = Network.read(Path(options.model), device, product_dtype(device, options.precision))
     for name in ("model.safetensors", "model.json"):
         run.add_input(Path(options.model) / name)
@@ -118,6 +116,7 @@ def _refinement(
     run: Run, options: DeephemnmaInferOptions, table: ParticleTable, stack: ImageStack, network: Network, ctf: str
 ) -> Callable[[NDArray[np.int64], Arrays], Arrays]:
     from ..core.deephemnma.refine import Effort, Refinement
+    from ..core.devices import one_core_each
     from ..core.hemnma.align import Settings
     from ..core.hemnma.pipeline import Hemnma
     from ..core.precision import product_dtype
@@ -134,7 +133,7 @@ def _refinement(
         stack,
         modes.select(network.modes),
         Settings(
-            max_shift_px=stack.box / 8,
+            max_shift_px=largest_shift_px(None, stack),
             symmetry=network.record["symmetry"],
             dtype=product_dtype(network.device, options.precision),
         ),
@@ -143,7 +142,7 @@ def _refinement(
         device=network.device,
     )
     record = network.record
-    with run.stage("calibrate"):
+    with run.stage("calibrate"), one_core_each():
         return Refinement(
             hemnma,
             record["images"]["sigma"],

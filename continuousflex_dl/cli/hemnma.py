@@ -20,6 +20,7 @@ from ..core.io.particle_table import ParticleTable
 from ..core.io.particles import read_particles, write_star_parts
 from ..core.particles.stack import ImageStack
 from ..options.hemnma import HemnmaOptions
+from .alignment import hemnma_of
 from .calibration import CALIBRATION_NAME, read_calibration, write_calibration
 from .run import Run
 from .shards import run_blocks
@@ -51,38 +52,11 @@ def run(options: HemnmaOptions, run: Run) -> None:
 
     # torch is slow to import: bad input is said before it
     from ..core.devices import keep_freed_memory, one_core_each, resolve_device
-    from ..core.hemnma.align import Settings
-    from ..core.hemnma.pipeline import PROBES, Hemnma
-    from ..core.precision import product_dtype
 
     keep_freed_memory()
     device = resolve_device(options.device, run.place.local_rank)
     run.device = str(device)
-    max_shift = options.max_shift_px if options.max_shift_px is not None else stack.box / 8
-    settings = Settings(
-        angular_step=options.angular_step,
-        max_shift_px=max_shift,
-        hypotheses=options.hypotheses,
-        max_resolution=options.max_resolution,
-        symmetry=options.symmetry,
-        local_range_deg=options.local_range,
-        local_shift_px=options.local_shift,
-        dtype=product_dtype(device, options.precision),
-        memory_bytes=None if options.memory_mb is None else options.memory_mb << 20,
-    )
-    others = [int(number) for number in all_modes.indices if number not in options.use]
-    hemnma = Hemnma(
-        table,
-        stack,
-        modes,
-        settings,
-        probes=all_modes.select(others[-PROBES:]) if others else None,
-        search_rmsd=options.search_rmsd,
-        ctf_choice=options.ctf,
-        initial_poses=options.initial_poses,
-        invert_contrast=options.invert_contrast,
-        device=device,
-    )
+    hemnma = hemnma_of(options, table, stack, modes, all_modes, device)
     used = (
         "none"
         if options.ctf == "none" or table.ctf is None

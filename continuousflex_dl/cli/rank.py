@@ -21,6 +21,7 @@ from ..core.particles.stack import ImageStack
 from ..core.structure.atoms import representation
 from ..core.structure.reader import read_structure
 from ..options.rank import RANKED_BY_DEFAULT, RankOptions
+from .alignment import hemnma_of
 from .run import Run
 
 if TYPE_CHECKING:
@@ -44,34 +45,12 @@ def run(options: RankOptions, run: Run) -> None:
 
     # torch is slow to import: bad input is said before it
     from ..core.devices import keep_freed_memory, one_core_each, resolve_device
-    from ..core.hemnma.align import Settings
     from ..core.hemnma.evidence import SIGMAS, rank_modes
-    from ..core.hemnma.pipeline import PROBES, Hemnma
-    from ..core.precision import product_dtype
 
     keep_freed_memory()
     device = resolve_device(options.device)
     run.device = str(device)
-    settings = Settings(
-        angular_step=options.angular_step,
-        max_shift_px=stack.box / 8 if options.max_shift_px is None else options.max_shift_px,
-        max_resolution=options.max_resolution,
-        symmetry=options.symmetry,
-        dtype=product_dtype(device, "auto"),
-    )
-    others = [int(number) for number in all_modes.indices if number not in modes.indices]
-    hemnma = Hemnma(
-        table,
-        stack,
-        modes,
-        settings,
-        probes=all_modes.select(others[-PROBES:]) if others else None,
-        search_rmsd=options.search_rmsd,
-        ctf_choice=options.ctf,
-        initial_poses=options.initial_poses,
-        invert_contrast=options.invert_contrast,
-        device=device,
-    )
+    hemnma = hemnma_of(options, table, stack, modes, all_modes, device)
     count = min(options.n_images, len(table))
     run.say(f"modes {describe_numbers(modes.indices)} on {count} of {len(table)} particles of {stack.box} px")
     with run.stage("align"), run.progress("rank", "particles") as progress, one_core_each():

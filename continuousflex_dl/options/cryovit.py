@@ -7,14 +7,13 @@ from typing import Literal
 from pydantic import model_validator
 
 from .base import CommonOptions, CtfChoice, Precision, option
+from .shared import CTF_AS_TRAINED, CTF_OF_MODEL, INVERT_CONTRAST, MAX_MINUTES, POSED_PARTICLES
 
 
 class CryovitTrainOptions(CommonOptions):
     """Learn how a structure moves from particle images with known poses: one structure per image."""
 
-    particles: str = option(
-        help="Particle images with poses (RELION STAR, cryoSPARC .cs or Xmipp .xmd).", positional=True, metavar="PARTICLES.star", label="Input particles"
-    )
+    particles: str = POSED_PARTICLES
     reference: str = option(
         help="Structure that is deformed: PDB or mmCIF. One node per residue moves (CA, P); where all atoms are given they follow and make the image.", metavar="STRUCTURE", label="Reference structure"
     )
@@ -39,7 +38,7 @@ class CryovitTrainOptions(CommonOptions):
     shift_std: float = option(3.0, help="Expected error of the given shifts along each axis: the width of the prior on corrections.", unit="Å", gt=0, label="Expected shift error")
     max_resolution: float = option(5.0, help="Finest detail compared; training begins at 2.4 times as coarse.", unit="Å", gt=0, label="Finest resolution")
     epochs: int | None = option(None, help="How often every image is seen; default: that of the preset (20; thesis 60).", ge=1, label="Epochs")
-    max_minutes: float | None = option(None, help="Wall time after which training ends, its schedule with it.", unit="minutes", gt=0, label="Longest time")
+    max_minutes: float | None = MAX_MINUTES
     batch_size: int | None = option(None, help="Images per step and process; default: a twentieth of the images, between 8 and 64.", ge=1, le=65536, label="Batch size", advanced=True)
     learning_rate: float | None = option(None, help="Highest learning rate; default: that of the preset (0.003; thesis 0.0003).", gt=0, label="Learning rate", advanced=True)
     search_rmsd: float = option(4.0, help="Structural spread expected along the softest motion.", unit="Å RMSD", gt=0, label="Expected deformation", advanced=True)
@@ -49,8 +48,8 @@ class CryovitTrainOptions(CommonOptions):
     vit_width: int | None = option(None, help="Width of the vision transformer, a multiple of its heads (4; thesis 16); default 128, thesis 256.", ge=4, le=4096, label="Width of the transformer", advanced=True)
     beta: float | None = option(None, help="Weight of the prior on latents; default: that of the preset (1; thesis 0.1).", ge=0, label="Beta", advanced=True)
     validation: float = option(0.1, help="Share of the particles that the best network is chosen on, where there is an encoder; without one every particle is trained on.", gt=0, lt=1, label="Validation share", advanced=True)
-    ctf: CtfChoice = option("auto", help="How the CTF enters: in the model, as |CTF| for phase-flipped images, or not at all; auto follows the particle file.", label="CTF")
-    invert_contrast: bool = option(False, help="The particles are darker than their surroundings: take the negative of the images.", label="Invert the contrast", advanced=True)
+    ctf: CtfChoice = CTF_OF_MODEL
+    invert_contrast: bool = INVERT_CONTRAST
     precision: Precision = option("auto", help="Number format of the encoder: float32 (full) or bfloat16 (mixed); auto takes what the processor does best. Projections are always in float32.", label="Precision", advanced=True)
 
     @model_validator(mode="after")
@@ -65,7 +64,7 @@ class CryovitInferOptions(CommonOptions):
     """Structures and refined poses of particles by a trained Cryo-ViT."""
 
     model: str = option(help="Output directory of cflex cryovit train.", positional=True, metavar="MODEL_DIR", label="Trained network")
-    particles: str = option(help="Particle images with poses (RELION STAR, cryoSPARC .cs or Xmipp .xmd).", positional=True, metavar="PARTICLES.star", label="Input particles")
+    particles: str = POSED_PARTICLES
     refine: bool = option(True, help="Fit latents and poses to each image; --no-refine takes what the encoder says, and needs one.", label="Fit every image")
-    ctf: Literal["trained", "auto", "model", "flipped", "none"] = option("trained", help="How the CTF entered the images, see cflex hemnma; trained: as in training.", label="CTF", advanced=True)
+    ctf: Literal["trained", "auto", "model", "flipped", "none"] = CTF_AS_TRAINED
     batch_size: int = option(64, help="Particles per block: the unit of work that is saved, and redone after a kill.", ge=1, le=65536, label="Block size", advanced=True)

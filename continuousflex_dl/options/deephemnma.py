@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from .base import CommonOptions, CtfChoice, Precision, option, parse_mode_list
+from .shared import CTF_AS_TRAINED, INVERT_CONTRAST, MAX_MINUTES, MODES, PARTICLES, POINT_GROUP, STRUCTURE
 
 
 class DeephemnmaTrainOptions(CommonOptions):
@@ -18,10 +19,8 @@ class DeephemnmaTrainOptions(CommonOptions):
         metavar="LABELLED.star",
         label="Labelled particles",
     )
-    modes: str = option(help="Normal modes of the reference: modes.npz, .nmd, or a ContinuousFlex modes.xmd.", metavar="MODES.npz", label="Normal modes")
-    structure: str | None = option(
-        None, help="Structure that the modes belong to; needed where the modes file holds no coordinates (modes.xmd), checked where it does.", metavar="STRUCTURE", label="Structure", advanced=True
-    )
+    modes: str = MODES
+    structure: str | None = STRUCTURE
     use: str = option("", help="Mode numbers whose amplitudes are learned, for example 7-9; default: those that the particles have.", metavar="MODES", label="Modes")
     preset: Literal["default", "paper"] = option(
         "default", help="default: one network for all, learned errors, labelled and rendered particles; paper: DeepHEMNMA as published (three ResNet-34, quaternions, batches of 2).", label="Preset"
@@ -32,7 +31,7 @@ class DeephemnmaTrainOptions(CommonOptions):
         label="Learn from",
     )
     epochs: int | None = option(None, help="Epochs (as many images as there are labelled particles to train on; 10,000 where there are none); default: that of the preset.", ge=1, label="Epochs")
-    max_minutes: float | None = option(None, help="Wall time after which training ends, its schedule with it.", unit="minutes", gt=0, label="Longest time")
+    max_minutes: float | None = MAX_MINUTES
     start_from: str | None = option(None, help="Fine-tune a trained network of the same modes, box and pixel size.", flags=("--from",), metavar="MODEL_DIR", label="Start from")
     batch_size: int | None = option(None, help="Images per step, of all processes together; default: that of the preset.", ge=1, le=65536, label="Batch size", advanced=True)
     learning_rate: float | None = option(None, help="Highest learning rate; default: that of the preset, a third of it with --from.", gt=0, label="Learning rate", advanced=True)
@@ -40,9 +39,9 @@ class DeephemnmaTrainOptions(CommonOptions):
     validation: float = option(0.1, help="Share of the labelled particles that the best network is chosen on.", gt=0, lt=1, label="Validation share", advanced=True)
     test: float = option(0.1, help="Share of the labelled particles that are tested at the very end, and used for nothing before.", ge=0, lt=1, label="Test share", advanced=True)
     network_box: int | None = option(None, help="The images are scaled down to this for the network; default: that of the preset, at most their own box.", unit="px", ge=16, le=1024, label="Box of the network", advanced=True)
-    symmetry: str = option("C1", help="Point group of the reference (Cn, Dn, T, O, I): equivalent orientations count as the same.", pattern=r"^([CcDd][1-9]\d*|[TtOoIi])$", label="Symmetry", advanced=True)
+    symmetry: str = option("C1", help="Point group of the reference (Cn, Dn, T, O, I): equivalent orientations count as the same.", pattern=POINT_GROUP, label="Symmetry", advanced=True)
     ctf: CtfChoice = option("auto", help="How the CTF entered the images: as it is, as |CTF| for phase-flipped images, or not at all; auto follows the particle file.", label="CTF", advanced=True)
-    invert_contrast: bool = option(False, help="The particles are darker than their surroundings: take the negative of the images.", label="Invert the contrast", advanced=True)
+    invert_contrast: bool = INVERT_CONTRAST
     max_shift_px: float | None = option(None, help="Largest in-plane shift of rendered particles, along each axis, where there are no labels; default: an eighth of the box.", unit="px", ge=0, label="Largest shift", advanced=True)
     search_rmsd: float = option(4.0, help="Structural spread of rendered particles along the softest mode, less along stiffer ones, where there are no labels.", unit="Å RMSD", gt=0, label="Expected deformation", advanced=True)
     precision: Precision = option("auto", help="Number format of matrix products: float32 (full) or bfloat16 (mixed); auto takes what the processor does best (float32 for the preset paper).", label="Precision", advanced=True)
@@ -67,14 +66,14 @@ class DeephemnmaInferOptions(CommonOptions):
     """Pose, shift and mode amplitudes of particles by a trained network, refined on request."""
 
     model: str = option(help="Output directory of cflex deephemnma train.", positional=True, metavar="MODEL_DIR", label="Trained network")
-    particles: str = option(help="Particle images (RELION STAR, cryoSPARC .cs or Xmipp .xmd).", positional=True, metavar="PARTICLES.star", label="Input particles")
+    particles: str = PARTICLES
     refine: bool = option(False, help="Polish the predictions by HEMNMA's local refinement; more work where the network is unsure.", label="Refine")
     modes: str | None = option(None, help="Normal modes that the network was trained with, for --refine; default: the file that the training has recorded.", metavar="MODES.npz", label="Normal modes", advanced=True)
     structure: str | None = option(None, help="Structure that the modes belong to, where the modes file holds no coordinates.", metavar="STRUCTURE", label="Structure", advanced=True)
     estimate: Literal["all", "amplitudes", "poses"] = option(
         "all", help="What is taken over: all; amplitudes alone, with the poses of the particle file kept; or poses alone, with the amplitudes of the particle file kept.", label="Estimate"
     )
-    ctf: Literal["trained", "auto", "model", "flipped", "none"] = option("trained", help="How the CTF entered the images, see cflex hemnma; trained: as in training.", label="CTF", advanced=True)
+    ctf: Literal["trained", "auto", "model", "flipped", "none"] = CTF_AS_TRAINED
     refine_above: float | None = option(None, help="With --refine: leave particles alone whose orientation the network expects to be nearer than this; default: refine all.", unit="degrees", ge=0, label="Refine above", advanced=True)
     search_above: float = option(25.0, help="With --refine: search all orientations for particles whose expected error is larger than this.", unit="degrees", ge=0, label="Search above", advanced=True)
     precision: Precision = option("auto", help="Number format of matrix products: float32 (full) or bfloat16 (mixed); auto takes what the processor does best.", label="Precision", advanced=True)

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from .base import CommonOptions, CtfChoice, option
+from .shared import POINT_GROUP, STRUCTURE_BESIDE
 
 _WAYS = ("clusters", "axis", "path", "minimum_path", "where", "outline", "column", "selection")
 
@@ -31,10 +32,10 @@ class GroupOptions(CommonOptions):
     reconstruct: bool = option(False, help="Reconstruct a map of every group, compared with the map of its centroid structure.", label="Reconstruct")
     half_maps: bool = option(False, help="Write the half maps of every group too.", label="Half maps")
     ctf: CtfChoice = option("auto", help="How the CTF enters the maps: in the weights, as |CTF| for phase-flipped images, or not at all; auto follows the particle file.", label="CTF")
-    symmetry: str = option("C1", help="Point group of the particle (Cn, Dn, T, O, I).", pattern=r"^([CcDd][1-9]\d*|[TtOoIi])$", label="Symmetry", advanced=True)
+    symmetry: str = option("C1", help="Point group of the particle (Cn, Dn, T, O, I).", pattern=POINT_GROUP, label="Symmetry", advanced=True)
     max_resolution: float | None = option(None, help="Finest resolution that is reconstructed; default: Nyquist.", unit="Å", gt=0, label="Finest resolution", advanced=True)
     low_pass: float | None = option(None, help="Low-pass the maps at this resolution.", unit="Å", gt=0, label="Low-pass", advanced=True)
-    structure: str | None = option(None, help="Structure that the modes or coordinates belong to, where it is not found beside them.", metavar="STRUCTURE", label="Structure", advanced=True)
+    structure: str | None = STRUCTURE_BESIDE
 
     @property
     def way(self) -> str:

@@ -5,70 +5,35 @@ from __future__ import annotations
 from pydantic import model_validator
 
 from .base import CommonOptions, CtfChoice, ModeList, Precision, option
+from .shared import (
+    ANGULAR_STEP,
+    CTF_OF_MODEL,
+    INITIAL_POSES,
+    INVERT_CONTRAST,
+    MAX_RESOLUTION,
+    MAX_SHIFT_PX,
+    MODES,
+    PARTICLES,
+    SEARCH_SYMMETRY,
+    STRUCTURE,
+)
 
 
 class HemnmaOptions(CommonOptions):
     """Elastic 3D-to-2D alignment: pose, shift and normal-mode amplitudes of every particle image."""
 
-    particles: str = option(
-        help="Particle images (RELION STAR, cryoSPARC .cs or Xmipp .xmd).",
-        positional=True,
-        metavar="PARTICLES.star",
-        label="Input particles",
-    )
-    modes: str = option(
-        help="Normal modes of the reference: modes.npz, .nmd, or a ContinuousFlex modes.xmd.",
-        metavar="MODES.npz",
-        label="Normal modes",
-    )
-    structure: str | None = option(
-        None,
-        help="Structure that the modes belong to; needed where the modes file holds no coordinates (modes.xmd), checked where it does.",
-        metavar="STRUCTURE",
-        label="Structure",
-        advanced=True,
-    )
+    particles: str = PARTICLES
+    modes: str = MODES
+    structure: str | None = STRUCTURE
     use: ModeList = option(
         help="Mode numbers whose amplitudes are estimated, for example 7,8,9 or 7-12.", label="Modes"
     )
-    angular_step: float = option(
-        15.0,
-        help="Step of the grid of orientations of the global search.",
-        unit="degrees",
-        ge=3,
-        le=60,
-        label="Angular step",
-    )
-    max_shift_px: float | None = option(
-        None,
-        help="Largest in-plane shift searched, along each axis; default: an eighth of the box.",
-        unit="px",
-        ge=0,
-        label="Largest shift",
-    )
-    symmetry: str = option(
-        "C1",
-        help="Point group of the reference (Cn, Dn, T, O, I): restricts the search to one asymmetric unit.",
-        pattern=r"^([CcDd][1-9]\d*|[TtOoIi])$",
-        label="Symmetry",
-        advanced=True,
-    )
-    ctf: CtfChoice = option(
-        "auto",
-        help="How the CTF enters: in the model, as |CTF| for phase-flipped images, or not at all; auto follows the particle file.",
-        label="CTF",
-    )
-    invert_contrast: bool = option(
-        False,
-        help="The particles are darker than their surroundings: take the negative of the images.",
-        label="Invert the contrast",
-        advanced=True,
-    )
-    initial_poses: bool = option(
-        False,
-        help="Start from the poses in the particle file instead of a global search.",
-        label="Start from given poses",
-    )
+    angular_step: float = ANGULAR_STEP
+    max_shift_px: float | None = MAX_SHIFT_PX
+    symmetry: str = SEARCH_SYMMETRY
+    ctf: CtfChoice = CTF_OF_MODEL
+    invert_contrast: bool = INVERT_CONTRAST
+    initial_poses: bool = INITIAL_POSES
     local_range: float = option(
         10.0,
         help="With --initial-poses: half-width of the search in angles.",
@@ -121,14 +86,7 @@ class HemnmaOptions(CommonOptions):
         label="Hypotheses",
         advanced=True,
     )
-    max_resolution: float | None = option(
-        None,
-        help="Finest resolution compared with the images; default: what the images hold.",
-        unit="Å",
-        gt=0,
-        label="Finest resolution",
-        advanced=True,
-    )
+    max_resolution: float | None = MAX_RESOLUTION
     precision: Precision = option(
         "auto",
         help="Number format of the large matrix products in search and derivatives: float32 (full) or bfloat16 (mixed); auto takes what the processor does best. The answer itself always comes from float32.",

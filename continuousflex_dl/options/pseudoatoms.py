@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import CommonOptions, option
+from .shared import FLIP_HAND
 
 
 class PseudoatomsOptions(CommonOptions):
@@ -19,4 +20,4 @@ class PseudoatomsOptions(CommonOptions):
         unit="density", label="Threshold",
     )
     mask: str | None = option(None, help="Map of the same size; voxels above 0.5 are molecule where the density is positive (and above the threshold, if one is given).", metavar="MASK", label="Mask", advanced=True)
-    flip_hand: bool = option(False, help="Mirror the map first, for maps of the wrong hand.", label="Flip hand", advanced=True)
+    flip_hand: bool = FLIP_HAND

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from .base import CommonOptions, CtfChoice, ModeList, option
+from .shared import (
+    ANGULAR_STEP,
+    CTF_OF_MODEL,
+    INITIAL_POSES,
+    INVERT_CONTRAST,
+    MAX_RESOLUTION,
+    MAX_SHIFT_PX,
+    MODES,
+    PARTICLES,
+    SEARCH_SYMMETRY,
+    STRUCTURE,
+)
 
 RANKED_BY_DEFAULT = tuple(range(7, 17))
 
@@ -10,24 +22,9 @@ RANKED_BY_DEFAULT = tuple(range(7, 17))
 class RankOptions(CommonOptions):
     """Ranking of normal modes by what the particle images say of them, to choose those that `hemnma` is to use."""
 
-    particles: str = option(
-        help="Particle images (RELION STAR, cryoSPARC .cs or Xmipp .xmd).",
-        positional=True,
-        metavar="PARTICLES.star",
-        label="Input particles",
-    )
-    modes: str = option(
-        help="Normal modes of the reference: modes.npz, .nmd, or a ContinuousFlex modes.xmd.",
-        metavar="MODES.npz",
-        label="Normal modes",
-    )
-    structure: str | None = option(
-        None,
-        help="Structure that the modes belong to; needed where the modes file holds no coordinates (modes.xmd), checked where it does.",
-        metavar="STRUCTURE",
-        label="Structure",
-        advanced=True,
-    )
+    particles: str = PARTICLES
+    modes: str = MODES
+    structure: str | None = STRUCTURE
     use: ModeList = option(
         RANKED_BY_DEFAULT,
         help="Modes to rank; of the default, those that the file has. Other modes in the file show how large the model error is.",
@@ -46,44 +43,12 @@ class RankOptions(CommonOptions):
         metavar="STRUCTURE|MAP",
         label="Target",
     )
-    angular_step: float = option(
-        15.0,
-        help="Step of the grid of orientations of the global search.",
-        unit="degrees",
-        ge=3,
-        le=60,
-        label="Angular step",
-    )
-    max_shift_px: float | None = option(
-        None,
-        help="Largest in-plane shift searched, along each axis; default: an eighth of the box.",
-        unit="px",
-        ge=0,
-        label="Largest shift",
-    )
-    symmetry: str = option(
-        "C1",
-        help="Point group of the reference (Cn, Dn, T, O, I): restricts the search to one asymmetric unit.",
-        pattern=r"^([CcDd][1-9]\d*|[TtOoIi])$",
-        label="Symmetry",
-        advanced=True,
-    )
-    ctf: CtfChoice = option(
-        "auto",
-        help="How the CTF enters: in the model, as |CTF| for phase-flipped images, or not at all; auto follows the particle file.",
-        label="CTF",
-    )
-    invert_contrast: bool = option(
-        False,
-        help="The particles are darker than their surroundings: take the negative of the images.",
-        label="Invert the contrast",
-        advanced=True,
-    )
-    initial_poses: bool = option(
-        False,
-        help="Start from the poses in the particle file instead of a global search.",
-        label="Start from given poses",
-    )
+    angular_step: float = ANGULAR_STEP
+    max_shift_px: float | None = MAX_SHIFT_PX
+    symmetry: str = SEARCH_SYMMETRY
+    ctf: CtfChoice = CTF_OF_MODEL
+    invert_contrast: bool = INVERT_CONTRAST
+    initial_poses: bool = INITIAL_POSES
     search_rmsd: float = option(
         4.0,
         help="Structural spread expected along the softest mode, less along stiffer ones.",
@@ -92,11 +57,4 @@ class RankOptions(CommonOptions):
         label="Expected deformation",
         advanced=True,
     )
-    max_resolution: float | None = option(
-        None,
-        help="Finest resolution compared with the images; default: what the images hold.",
-        unit="Å",
-        gt=0,
-        label="Finest resolution",
-        advanced=True,
-    )
+    max_resolution: float | None = MAX_RESOLUTION

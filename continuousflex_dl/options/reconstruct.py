@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import model_validator
 
 from .base import CommonOptions, CtfChoice, option
+from .shared import POINT_GROUP
 
 
 class ReconstructOptions(CommonOptions):
@@ -17,7 +18,7 @@ class ReconstructOptions(CommonOptions):
     output: str = option(help="Map to write (.mrc); correlations, half maps and the record of the run lie beside it.", flags=("-o",), metavar="MAP.mrc")
     particles: str = option(help="Particle file with poses, and CTF where there is one (RELION STAR, cryoSPARC .cs or Xmipp .xmd).", positional=True, metavar="PARTICLES.star", label="Input particles")
     ctf: CtfChoice = option("auto", help="How the CTF enters: in the weights, as |CTF| for phase-flipped images, or not at all; auto follows the particle file.", label="CTF")
-    symmetry: str = option("C1", help="Point group of the particle (Cn, Dn, T, O, I).", pattern=r"^([CcDd][1-9]\d*|[TtOoIi])$", label="Symmetry")
+    symmetry: str = option("C1", help="Point group of the particle (Cn, Dn, T, O, I).", pattern=POINT_GROUP, label="Symmetry")
     half_maps: bool = option(False, help="Write the two half maps too.", label="Half maps")
     max_resolution: float | None = option(None, help="Finest resolution that is reconstructed; default: Nyquist. Coarser is faster.", unit="Å", gt=0, label="Finest resolution", advanced=True)
     regularise: bool = option(True, help="Weigh every shell with its signal-to-noise ratio (Wiener filter). The half maps never are.", label="Regularise")

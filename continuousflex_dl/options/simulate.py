@@ -7,13 +7,14 @@ from typing import Literal
 from pydantic import model_validator
 
 from .base import CommonOptions, ModeList, option
+from .shared import STRUCTURE
 
 
 class SimulateOptions(CommonOptions):
     """Particle images with known conformations, poses, CTF and noise."""
 
     modes: str = option(help="Normal modes: modes.npz, .nmd, or a ContinuousFlex modes.xmd.", positional=True, metavar="MODES.npz", label="Normal modes")
-    structure: str | None = option(None, help="Structure that the modes belong to; needed where the modes file holds no coordinates (modes.xmd), checked where it does.", metavar="STRUCTURE", label="Structure", advanced=True)
+    structure: str | None = STRUCTURE
     n_particles: int = option(help="Number of particle images.", ge=1, label="Number of particles")
     box: int = option(128, help="Box size at which the images are projected.", ge=16, le=4096, unit="px", label="Box size")
     pixel_size: float = option(1.0, help="Pixel size at which the images are projected.", gt=0, unit="Å", label="Pixel size")

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from .base import CommonOptions, option
+from .shared import STRUCTURE_BESIDE
 
 
 class SpaceOptions(CommonOptions):
@@ -24,7 +25,7 @@ class SpaceOptions(CommonOptions):
     n_clusters: int | None = option(None, help="Number of groups, for k-means and the mixture; default: the one that fits best.", unit="groups", ge=1, le=1000, label="Number of clusters")
     bootstrap: int = option(100, help="Resamplings of the particles for the errors of the free energy; 0: no errors.", unit="samples", ge=0, le=10000, label="Bootstrap samples", advanced=True)
     modes: str | None = option(None, help="Normal modes of the amplitudes, for structures along the axes (found by itself in a result directory).", metavar="MODES.npz", label="Normal modes")
-    structure: str | None = option(None, help="Structure that the modes or coordinates belong to, where it is not found beside them.", metavar="STRUCTURE", label="Structure", advanced=True)
+    structure: str | None = STRUCTURE_BESIDE
     truth: str | None = option(None, help="truth.star of a simulation: the report then shows the errors.", metavar="TRUTH.star", label="Truth")
     n_frames: int = option(10, help="Structures along the first axis.", ge=2, le=1000, label="Frames", advanced=True)
     keep_unconverged: bool = option(False, help="Let particles whose alignment did not converge take part in the fit of the axes.", label="Keep unconverged", advanced=True)
