@@ -11,6 +11,7 @@ from ..core.io.particle_table import ParticleTable
 from ..core.io.particles import read_particles
 from ..core.particles.stack import ImageStack
 from ..options.deephemnma import DeephemnmaTrainOptions
+from .alignment import largest_shift_px
 from .held_out import calibrate_and_write
 from .run import Run
 from .stopping import asked_to_stop, stop_as_asked
@@ -65,7 +66,7 @@ def run_deephemnma_train(options: DeephemnmaTrainOptions, run: Run) -> None:
         ctf=options.ctf,
         invert=options.invert_contrast,
         symmetry=options.symmetry,
-        max_shift_px=options.max_shift_px if options.max_shift_px is not None else stack.box / 8,
+        max_shift_px=largest_shift_px(options.max_shift_px, stack),
         search_rmsd=options.search_rmsd,
         seed=options.seed,
     )
@@ -88,7 +89,7 @@ def run_deephemnma_train(options: DeephemnmaTrainOptions, run: Run) -> None:
         _check_start(Path(options.start_from), record, description)
         load_weights(model, weights, Path(options.start_from))
         description["started_from"] = options.start_from
-    if device.type == "cpu":
+    if device.type == "cpu" and preset.network == "polar":  # the others are a third slower with it
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     settings = _settings(options, preset, prepared, dtype)
     run.say(_what_is_trained(prepared, table, source, count_parameters(model), settings, run))

