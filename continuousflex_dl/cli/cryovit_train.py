@@ -63,7 +63,7 @@ def run_cryovit_train(options: CryovitTrainOptions, run: Run) -> None:
     from ..core.training.loop import train
     from ..core.training.parallel import group
     from ..core.training.settings import TrainingSettings
-    from ..core.training.state import remove_state
+    from ..core.training.state import minutes_spent, remove_state
 
     keep_freed_memory()
     device = resolve_device(options.device, run.place.local_rank)
@@ -119,6 +119,7 @@ def run_cryovit_train(options: CryovitTrainOptions, run: Run) -> None:
             coarse_to_fine=settings.coarse_to_fine,
             steps=steps,
             max_minutes=options.max_minutes,
+            minutes_spent=minutes_spent(run.path(".")) if options.resume else 0.0,
             **common,
         )
     schedule = TrainingSettings(

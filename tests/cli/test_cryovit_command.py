@@ -1,16 +1,22 @@
 """cflex cryovit: learns the motion, reads no labels, resumes to the same bytes, says what is wrong."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+import mrcfile
 import numpy as np
 import pytest
 
 from continuousflex_dl.cli.main import main
+from continuousflex_dl.core.io.block_files import records
 from continuousflex_dl.core.io.particles import read_particles, write_star
 
 FEW = ["--epochs", "2", "--threads", "1"]
@@ -140,16 +146,61 @@ def test_a_training_that_is_stopped_and_resumed_ends_with_the_same_bytes(cflex, 
     def soon():
         yield Counting([signal.SIGTERM])
 
+    # a limit of time that is not reached changes nothing either
+    limited = [*_train(kinase, tmp_path / "parts", particles=few), "--max-minutes", "600"]
     with monkeypatch.context() as patched:
         patched.setattr("continuousflex_dl.cli.cryovit_train.asked_to_stop", soon)
-        ended = cflex(*_train(kinase, tmp_path / "parts", particles=few))
+        ended = cflex(*limited)
         assert ended.code == 143
         assert "--resume" in ended.err
     assert not (tmp_path / "parts" / "particles.star").exists()
-    assert cflex(*_train(kinase, tmp_path / "parts", particles=few), "--resume").code == 0
+    assert cflex(*limited, "--resume").code == 0
     for name in ("model.safetensors", "model.json", "loss.csv", "conformations.h5", "particles.star"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes(), name
     assert not (tmp_path / "parts" / "training").exists()
+
+
+def test_an_inference_that_is_killed_and_resumed_ends_with_the_same_bytes(cflex, trained, few, tmp_path):
+    infer = ["cryovit", "infer", trained, few, "--batch-size", "4", "--threads", "1"]
+    assert cflex(*infer, "-o", tmp_path / "whole").code == 0
+    output = tmp_path / "parts"
+
+    def finished():
+        return sum(1 for path in (output / "blocks").glob("*.blocks") for _ in records(path, skip_damaged=True))
+
+    command = [sys.executable, "-m", "continuousflex_dl", *map(str, infer), "-o", str(output)]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and running.poll() is None and finished() < 2:
+        time.sleep(0.01)
+    running.kill()
+    running.wait(30)
+    assert 0 < finished() < 6
+    assert not (output / "particles.star").exists()
+    ended = cflex(*infer, "-o", output, "--resume")
+    assert ended.code == 0, ended.err
+    for name in ("particles.star", "conformations.h5", "diagnostics.json", "reference.cif"):
+        assert (tmp_path / "whole" / name).read_bytes() == (output / name).read_bytes(), name
+
+
+def test_two_processes_learn_what_one_learns_with_batches_of_twice_the_size(cflex, kinase, few, tmp_path):
+    fixed = ["--no-refine-poses"]
+    assert cflex(*_train(kinase, tmp_path / "one", *fixed, "--batch-size", "12", particles=few)).code == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    shared = _train(kinase, tmp_path / "two", *fixed, "--batch-size", "6", particles=few)
+    ended = subprocess.run(
+        [*launcher, "-m", "continuousflex_dl", *map(str, shared)],
+        capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    found = {}
+    for name in ("one", "two"):
+        with h5py.File(tmp_path / name / "conformations.h5") as file:
+            found[name] = file["coordinates"][()]
+    moved = np.abs(found["one"] - found["one"].mean(0)).max()
+    assert moved > 0.3  # Å: there is something to agree on
+    assert np.abs(found["one"] - found["two"]).max() < 0.02 * moved
+    assert len(json.loads((tmp_path / "two" / "run.json").read_text())["processes"]) == 2
 
 
 def test_a_vision_transformer_makes_the_latents_of_new_particles_at_once(cflex, kinase, few, tmp_path):
@@ -203,6 +254,14 @@ def test_bad_input_is_said_in_one_line(refused, trained, kinase, tiny, tmp_path)
     train = ["cryovit", "train", tiny.particles, "--reference", tiny.structure, *FEW]
     assert "poses to start from" in refused(*train, "-o", tmp_path / "g")
     assert "heads" in refused(*_train(kinase, tmp_path / "h", "--vit-width", "30"))
+    with mrcfile.open(kinase.truth.parent / "particles.mrcs") as stack:
+        data = stack.data.copy()
+    data[5, 7, 7] = np.nan
+    with mrcfile.new(tmp_path / "nan.mrcs") as stack:
+        stack.set_data(data)
+    text = kinase.truth.read_text().replace("particles.mrcs", "nan.mrcs")
+    (tmp_path / "nan.star").write_text(text)
+    assert "NaN" in refused(*_train(kinase, tmp_path / "j", particles=tmp_path / "nan.star"))
     write_star(tmp_path / "three.star", read_particles(kinase.truth).rows(0, 3))
     three = ["cryovit", "train", tmp_path / "three.star", "--reference", kinase.structure, *FEW]
     assert "--validation" in refused(*three, "-o", tmp_path / "i", "--encoder", "vit")

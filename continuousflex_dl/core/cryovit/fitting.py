@@ -94,10 +94,10 @@ def refine(
     model: CryoVit, images: ParticleImages, batch: ImageBatch, start: Latents, schedule: Sequence[tuple[int, float]]
 ) -> Latents:
     """Fit latents and poses to images with the decoder held fast, from a start."""
-    table = LatentTable(len(batch), model.settings.latent).to(batch.data.device)
+    table = LatentTable(len(batch), model.settings.latent, poses=model.settings.refine_poses).to(batch.data.device)
     table.set(start)
     every = torch.arange(len(batch), device=batch.data.device)
-    free = [*table.parameters()]
+    free = [parameter for parameter in table.parameters() if parameter.requires_grad]
     total = sum(steps for steps, _ in schedule)
     optimizer = torch.optim.Adam(free, lr=_RATE, betas=_BETAS)
     done = 0
@@ -107,7 +107,7 @@ def refine(
             for group in optimizer.param_groups:
                 group["lr"] = _RATE * _rate(done / total)
             cost = model.cost(seen, table.rows(every))["total"].sum()
-            gradients = torch.autograd.grad(cost, free, allow_unused=True)  # the decoder is left alone
+            gradients = torch.autograd.grad(cost, free)  # the decoder is left alone
             for parameter, gradient in zip(free, gradients, strict=True):
                 parameter.grad = gradient
             optimizer.step()

@@ -63,13 +63,16 @@ class LatentTable(nn.Module):
         Particles.
     latent
         Numbers per particle.
+    poses
+        Learn pose corrections as well; otherwise they stay zero (a parameter that nothing uses could not be shared
+        among processes).
     """
 
-    def __init__(self, count: int, latent: int) -> None:
+    def __init__(self, count: int, latent: int, *, poses: bool = True) -> None:
         super().__init__()
         self.latent = nn.Parameter(torch.zeros(count, latent))
-        self.turn = nn.Parameter(torch.zeros(count, 3))
-        self.shift = nn.Parameter(torch.zeros(count, 2))
+        self.turn = nn.Parameter(torch.zeros(count, 3), requires_grad=poses)
+        self.shift = nn.Parameter(torch.zeros(count, 2), requires_grad=poses)
 
     def forward(self, batch: ImageBatch) -> Latents:
         """Latents of the particles of a batch."""

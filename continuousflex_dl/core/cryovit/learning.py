@@ -47,6 +47,8 @@ class Unsupervised:
         This process.
     max_minutes
         Wall time after which the training ends: the resolution then rises by the clock, where that is ahead.
+    minutes_spent
+        Wall time that earlier runs of a resumed training took.
     """
 
     def __init__(
@@ -63,9 +65,10 @@ class Unsupervised:
         validation_rows: np.ndarray,
         place: Place = ALONE,
         max_minutes: float | None = None,
+        minutes_spent: float = 0.0,
     ) -> None:
         self.images, self.resolution, self.steps = images, resolution, steps
-        self._seconds = 60.0 * max_minutes if max_minutes else math.inf
+        self._seconds, self._spent = 60.0 * (max_minutes or math.inf), 60.0 * minutes_spent
         self._begin: float | None = None
         self.description, self.validation_rows = description, validation_rows
         self.stages = STAGES if coarse_to_fine else STAGES[-1:]
@@ -74,7 +77,7 @@ class Unsupervised:
     def batch(self, step: int) -> ImageBatch:
         """Images of a step, at the resolution of its stage."""
         if self._begin is None:
-            self._begin = time.monotonic()
+            self._begin = time.monotonic() - self._spent
         done = max(step / self.steps, (time.monotonic() - self._begin) / self._seconds)
         reached = [factor for start, factor in self.stages if done >= start]
         factor = reached[-1] if reached else self.stages[0][1]

@@ -59,7 +59,7 @@ class CryoVit(nn.Module):
         if settings.encoder == "vit":
             self.latents = Encoder(box, settings.latent, settings.vit, informed=settings.informed)
         else:
-            self.latents = LatentTable(particles, settings.latent)
+            self.latents = LatentTable(particles, settings.latent, poses=settings.refine_poses)
         self.log_scale = nn.Parameter(torch.zeros(()), requires_grad=settings.likelihood == "mse")
 
     def encode(self, batch: ImageBatch) -> Latents:

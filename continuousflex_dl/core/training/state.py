@@ -95,6 +95,15 @@ def read_state(
     return standing
 
 
+def minutes_spent(folder: Path) -> float:
+    """Wall time in minutes that earlier runs of a training took; 0 where there is no state that can be read."""
+    try:
+        with safe_open(folder / FOLDER / STATE, framework="pt") as stream:
+            return float(json.loads(stream.metadata()["standing"])["minutes"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return 0.0  # `read_state` says what is wrong with it
+
+
 def remove_state(folder: Path) -> None:
     """Forget the state: nothing is left to be resumed."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)

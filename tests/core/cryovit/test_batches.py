@@ -117,6 +117,15 @@ def test_resolution_rises_from_stage_to_stage(images):
     assert radii[-1] == images.radius
 
 
+def test_resolution_goes_on_by_the_clock_where_an_earlier_run_left_it(images):
+    rows = np.arange(6)
+    common = {"resolution": 6.0, "batch_size": 3, "steps": 10**6, "seed": 0, "description": {}, "max_minutes": 10.0}
+    common |= {"train_rows": rows, "validation_rows": rows}
+    begun, resumed = Unsupervised(images, **common), Unsupervised(images, **common, minutes_spent=9.0)
+    assert begun.batch(0).radius < images.radius
+    assert resumed.batch(0).radius == images.radius
+
+
 def test_images_of_any_grey_values_are_fitted_at_their_scale(images, reference):
     model = CryoVit(reference, CryoVitSettings(likelihood="mse"), images.stack.box, len(images)).eval()
     batch = images.batch(np.arange(6))
