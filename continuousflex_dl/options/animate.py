@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from .base import CommonOptions, option, parse_mode_list
+from .shared import STRUCTURE_BESIDE
 
 
 class AnimateOptions(CommonOptions):
@@ -31,7 +32,7 @@ class AnimateOptions(CommonOptions):
     movie: Literal["none", "gif", "mp4", "both"] = option("none", help="Draw a movie of the backbone: GIF, or MP4 where the package av is installed.", label="Movie")
     fps: float = option(20.0, help="Pictures of the movie per second.", unit="1/s", gt=0, le=60, label="Speed", advanced=True)
     movie_size: int = option(720, help="Height of the movie.", unit="px", ge=120, le=4320, label="Size of the movie", advanced=True)
-    structure: str | None = option(None, help="Structure that the modes or coordinates belong to, where it is not found beside them.", metavar="STRUCTURE", label="Structure", advanced=True)
+    structure: str | None = STRUCTURE_BESIDE
 
     @property
     def one(self) -> str | None:
