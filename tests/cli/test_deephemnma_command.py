@@ -130,23 +130,40 @@ def test_predicted_and_aligned_particles_share_a_space(model, tiny, tmp_path, cf
         assert len(stored["coordinates"]) == 48
 
 
-def test_a_training_that_is_killed_and_resumed_ends_with_the_same_bytes(tiny, tmp_path):
+def train_in(output, tiny, processes, *options):
+    """The processes of a training, as srun starts them."""
     command = [sys.executable, "-m", "continuousflex_dl", "deephemnma", "train", str(tiny.truth), "--modes"]
-    command += [str(tiny.modes), *FEW, "--epochs", "8"]
+    command += [str(tiny.modes), *FEW, "--epochs", "8", "-o", str(output), *options]
+    names = "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_NTASKS"
+    return [
+        subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, **dict(zip(names, map(str, (rank, processes, rank, processes)), strict=True))},
+        )
+        for rank in range(processes)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_training_that_is_killed_and_resumed_ends_with_the_same_bytes(tiny, tmp_path, processes):
+    """Of two processes, it is enough that the one is killed that does not lead."""
+    ended = {}
     for name in ("whole", "cut"):
-        process = subprocess.Popen([*command, "-o", str(tmp_path / name)], stderr=subprocess.PIPE, text=True)
+        running = train_in(tmp_path / name, tiny, processes)
         if name == "cut":
             deadline = time.monotonic() + 100
-            while not (tmp_path / name / "training" / "state.safetensors").exists() and process.poll() is None:
+            while not (tmp_path / name / "training" / "state.safetensors").exists() and running[0].poll() is None:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
-            process.send_signal(signal.SIGTERM)
-        code = process.wait(200)
-        message = process.stderr.read()
-        assert code == (143 if name == "cut" else 0), message
-    assert "--resume continues" in message
+            running[-1].send_signal(signal.SIGTERM)
+        messages = [process.communicate(timeout=200)[1] for process in running]
+        ended[name] = messages[0]
+        assert {process.returncode for process in running} == {143 if name == "cut" else 0}, messages
+    assert "--resume continues" in ended["cut"]
+    assert f"steps of {6 // processes * processes} images" in ended["whole"]
     assert (tmp_path / "cut" / "training" / "state.safetensors").exists()
-    assert subprocess.run([*command, "-o", str(tmp_path / "cut"), "--resume"], capture_output=True).returncode == 0
+    again = train_in(tmp_path / "cut", tiny, processes, "--resume")
+    assert [process.communicate(timeout=200) and process.returncode for process in again] == [0] * processes
     for name in ("model.safetensors", "model.json", "loss.csv", "held_out.csv"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
@@ -164,10 +181,10 @@ def test_particles_without_labels_are_enough_to_train(tiny, tmp_path, cflex):
 
 
 def test_a_trained_network_is_tuned_further(model, tiny, tmp_path, cflex, refused):
-    tuned = ["--modes", tiny.modes, "--from", model, "-o", tmp_path / "tuned", "--epochs", "1", "--batch-size", "6"]
-    assert cflex("deephemnma", "train", tiny.truth, *tuned, "--validation", "0.25").code == 0
+    tuned = ["--modes", tiny.modes, "--from", model, "-o", tmp_path / "tuned", *FEW, "--epochs", "1"]
+    assert cflex("deephemnma", "train", tiny.truth, *tuned).code == 0
     assert json.loads((tmp_path / "tuned" / "model.json").read_text())["started_from"] == str(model)
-    line = refused("deephemnma", "train", tiny.truth, *tuned[:-4], "--use", "7", "--overwrite")
+    line = refused("deephemnma", "train", tiny.truth, *tuned, "--use", "7", "--overwrite")
     assert "was trained with modes [7, 8], found [7] now" in line
 
 
