@@ -50,7 +50,12 @@ class Set:
         box, radius = description["preparation"]["network_box"], description["radius_px"]
         model = preset.build(len(description["modes"]), box, radius)
         settings = TrainingSettings(
-            steps=steps, validate_every=steps // 2, learning_rate=1e-3, weight_decay=1e-2, warmup_steps=10, clip_norm=1
+            steps=steps,
+            validate_every=max(1, steps // 2),
+            learning_rate=1e-3,
+            weight_decay=1e-2,
+            warmup_steps=10,
+            clip_norm=1,
         )
         outcome = train(model, prepared.learning, settings, folder, device=CPU)
         torch.set_num_threads(before)
@@ -60,7 +65,7 @@ class Set:
 @pytest.fixture(scope="session")
 def labelled(tmp_path_factory) -> Set:
     folder = tmp_path_factory.mktemp("deephemnma")
-    network = ["--representation", "ca-p", "--block-size", "0", "--cutoff", "12", "--n-modes", "10"]
+    network = ["--representation", "ca-p", "--block-size", "0", "--cutoff", "12", "--n-modes", "13"]
     assert main(["nma", str(STRUCTURE), "-o", str(folder / "nma"), *network]) == 0
     images = ["--n-particles", "600", "--box", "40", "--pixel-size", "2.4", "--shift-px", "2", "--snr", "2"]
     law = ["--use", "7,8", "--law", "uniform", "--amplitude", "60"]
