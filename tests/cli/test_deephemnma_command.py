@@ -76,24 +76,6 @@ def test_batches_of_any_size_agree(model, tiny, tmp_path, cflex):
                 assert (off <= 1e-3 * tables[0].amplitude_std[mode] + 1e-6).all()
 
 
-def test_one_image_is_prepared_alike_in_training_validation_and_inference(model, tiny):
-    """Bit for bit, alone or in a batch, by what the checkpoint says and by what training made."""
-    import torch
-
-    from continuousflex_dl.core.deephemnma.particles import Particles
-    from continuousflex_dl.core.deephemnma.predict import Network
-    from continuousflex_dl.core.particles.stack import ImageStack
-
-    network = Network.read(model, torch.device("cpu"))
-    table = read_particles(tiny.truth)
-    for_training = Particles(table, ImageStack(table), network.preparation)
-    other = read_particles(tiny.particles)
-    for_inference = Particles(other, ImageStack(other), Network.read(model, torch.device("cpu")).preparation)
-    batch = for_training.prepared(np.arange(24))
-    for row in (0, 7, 23):
-        assert torch.equal(batch[row], for_inference.prepared(np.array([row]))[0])
-
-
 def test_refined_predictions_come_nearer(model, tiny, tmp_path, cflex):
     """From a network that knows next to nothing the search is what helps; it is used where the network is unsure."""
     ended = cflex("deephemnma", "infer", model, tiny.particles, "-o", tmp_path / "r", "--refine", "--batch-size", 12)
@@ -217,6 +199,8 @@ def test_networks_that_do_not_fit_are_refused(model, damaged, tiny, tmp_path, re
     assert "found no model.json" in refused(*infer, tmp_path, tiny.particles, *output)
     if not os.path.exists("/dev/nvidia0"):
         assert "--device cuda" in refused(*infer, model, tiny.particles, *output, "--device", "cuda")
+        train = ["deephemnma", "train", tiny.truth, "--modes", tiny.modes]
+        assert "--device cuda" in refused(*train, *output, "--device", "cuda:0")
 
 
 def test_particles_that_teach_nothing_are_refused(tiny, tmp_path, refused):
@@ -241,8 +225,10 @@ def test_an_image_that_is_not_finite_is_refused(model, tiny, tmp_path, refused):
     with mrcfile.new(stack, data) as images:
         images.voxel_size = 2.5
         images.set_image_stack()
-    text = tiny.particles.read_text().replace("particles.mrcs", "nan.mrcs")
-    (tmp_path / "nan.star").write_text(text)
-    line = refused("deephemnma", "infer", model, tmp_path / "nan.star", "-o", tmp_path / "out")
-    assert "image 4" in line
-    assert "NaN" in line
+    for name, file in (("particles", tiny.particles), ("truth", tiny.truth)):
+        (tmp_path / f"{name}.star").write_text(file.read_text().replace("particles.mrcs", "nan.mrcs"))
+    train = ["train", tmp_path / "truth.star", "--modes", tiny.modes, *FEW]
+    for command in (["infer", model, tmp_path / "particles.star"], train):
+        line = refused("deephemnma", *command, "-o", tmp_path / command[0])
+        assert "image 4" in line
+        assert "NaN" in line

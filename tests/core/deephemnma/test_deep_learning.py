@@ -80,6 +80,39 @@ def test_turning_an_image_turns_the_predicted_orientation(labelled, learned, deg
     assert (after.labels.shift_angst - wanted.shift_angst).abs().median() < share * before.shift_std.median()
 
 
+def seen_by(model):
+    """What a network is given, from now on."""
+    seen = []
+    model.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach().clone()))
+    return seen
+
+
+@pytest.mark.parametrize("filtering", ["wiener", "flip"])
+def test_an_image_reaches_the_network_alike_in_training_validation_and_inference(labelled, tmp_path, filtering):
+    """Bit for bit, whatever else is in its batch, and by what the checkpoint says."""
+    from continuousflex_dl.cli.held_out import calibrate_and_write
+    from continuousflex_dl.core.deephemnma.predict import Network
+
+    preset = replace(SMALL, augment=False, batch=8, filtering=filtering)
+    table = labelled.table.take(np.arange(30))
+    prepared = labelled.prepared(preset, table=table, validation=0.2)
+    learning, division = prepared.learning, prepared.division
+    model, _ = labelled.train(prepared, tmp_path, 1, preset)
+    calibrate_and_write(tmp_path, prepared, model, table, torch.float32)
+    seen = seen_by(model)
+    learning.loss(model, learning.batch(0))
+    learning.validate(model)
+    rows = [learning.source._row(number) for number in range(8)] + division.validation.tolist()
+    network = Network.read(tmp_path, CPU)
+    particles = Particles(table, ImageStack(table), network.preparation)
+    first = seen_by(network.model)
+    for row in rows:
+        network.predict_rows(particles, np.array([row]))
+    assert torch.equal(seen[0], torch.cat([images[:1] for images in first[:8]]))
+    assert torch.equal(seen[1], torch.cat([images[:1] for images in first[8:]]))
+    assert all(torch.equal(images, seen[1]) for images in seen[1:])
+
+
 def test_validation_and_test_share_no_particle_with_training(labelled):
     division = labelled.prepared(test=0.2).division
     rows = [set(rows.tolist()) for rows in (division.training, division.validation, division.test)]
