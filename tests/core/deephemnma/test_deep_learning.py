@@ -89,7 +89,7 @@ def seen_by(model):
 
 @pytest.mark.parametrize("filtering", ["wiener", "flip"])
 def test_an_image_reaches_the_network_alike_in_training_validation_and_inference(labelled, tmp_path, filtering):
-    """Bit for bit, whatever else is in its batch, and by what the checkpoint says."""
+    """Bit for bit, whatever else is in its batch or its set, and by what the checkpoint says."""
     from continuousflex_dl.cli.held_out import calibrate_and_write
     from continuousflex_dl.core.deephemnma.predict import Network
 
@@ -104,10 +104,11 @@ def test_an_image_reaches_the_network_alike_in_training_validation_and_inference
     learning.validate(model)
     rows = [learning.source._row(number) for number in range(8)] + division.validation.tolist()
     network = Network.read(tmp_path, CPU)
-    particles = Particles(table, ImageStack(table), network.preparation)
+    other = labelled.table.take(np.arange(59, -1, -1))
+    particles = Particles(other, ImageStack(other), network.preparation)
     first = seen_by(network.model)
     for row in rows:
-        network.predict_rows(particles, np.array([row]))
+        network.predict_rows(particles, np.array([59 - row]))
     assert torch.equal(seen[0], torch.cat([images[:1] for images in first[:8]]))
     assert torch.equal(seen[1], torch.cat([images[:1] for images in first[8:]]))
     assert all(torch.equal(images, seen[1]) for images in seen[1:])
