@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -137,7 +138,10 @@ class Law:
         count, modes = labels.amplitudes.shape
         spread = labels.amplitudes.std(0)
         bandwidth = 0.5 * count ** (-1.0 / (modes + 4)) * spread  # Silverman's rule for a distribution with structure
-        return cls(labels.amplitudes, bandwidth, float(labels.shift_angst.abs().max()) * 1.05 + 0.1)
+        # a few wrong labels lie where the search ended: the largest shift is theirs, and much too large
+        shift = labels.shift_angst.abs().cpu().numpy()
+        largest = min(1.05 * float(shift.max()), 1.5 * float(np.quantile(shift, 0.9)))
+        return cls(labels.amplitudes, bandwidth, largest + 0.1)
 
     @classmethod
     def broad(cls, covariance: Tensor, max_shift_angst: float) -> Law:
