@@ -165,7 +165,7 @@ def test_scaled_labels_come_back(scaling):
 
 
 def test_a_few_wrong_labels_do_not_widen_the_shifts_that_are_rendered():
-    """HEMNMA leaves a few particles at the edge of its search: with shifts like theirs hardly anything was learned in the same time."""
+    """HEMNMA leaves a few at the edge of its search: with shifts like theirs hardly anything was learned."""
     labels = labels_of(500)
     shift = 3.0 * (2 * torch.rand(500, 2, generator=torch.Generator().manual_seed(1)) - 1)
     right = Law.about(replace(labels, shift_angst=shift)).max_shift_angst
