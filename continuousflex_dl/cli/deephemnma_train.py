@@ -53,8 +53,8 @@ def run_deephemnma_train(options: DeephemnmaTrainOptions, run: Run) -> None:
     run.device = str(device)
     torch.set_num_threads(run.threads)
     preset = _preset(options)
-    source = _source(options, table, wanted)
-    full = options.preset == "paper" and options.precision == "auto"
+    source = _source(options, preset, table, wanted)
+    full = preset.network == "separate" and options.precision == "auto"
     dtype = torch.float32 if full else product_dtype(device, options.precision)
     if not run.place.leads and (run.crew is None or not run.crew.wait_until_ready()):
         return  # all was done already
@@ -159,13 +159,12 @@ def _preset(options: DeephemnmaTrainOptions) -> Preset:
     return replace(preset, **{name: value for name, value in asked.items() if value is not None})
 
 
-def _source(options: DeephemnmaTrainOptions, table: ParticleTable, wanted: tuple[int, ...]) -> str:
+def _source(options: DeephemnmaTrainOptions, preset: Preset, table: ParticleTable, wanted: tuple[int, ...]) -> str:
     if options.source != "auto":
         return options.source
-    from ..core.deephemnma.presets import PRESETS
+    from ..core.deephemnma.labels import has_labels
 
-    labelled = table.euler_deg is not None and all(mode in table.amplitudes for mode in wanted)
-    return PRESETS[options.preset].source if labelled or options.preset == "paper" else "rendered"
+    return preset.source if has_labels(table, wanted) or preset.source == "labelled" else "rendered"
 
 
 def _check_start(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

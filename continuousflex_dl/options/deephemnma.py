@@ -33,7 +33,7 @@ class DeephemnmaTrainOptions(CommonOptions):
     epochs: int | None = option(None, help="Epochs (as many images as there are labelled particles to train on; 10,000 where there are none); default: that of the preset.", ge=1, label="Epochs")
     max_minutes: float | None = MAX_MINUTES
     start_from: str | None = option(None, help="Fine-tune a trained network of the same modes, box and pixel size.", flags=("--from",), metavar="MODEL_DIR", label="Start from")
-    batch_size: int | None = option(None, help="Images per step, of all processes together; default: that of the preset.", ge=1, le=65536, label="Batch size", advanced=True)
+    batch_size: int | None = option(None, help="Images per step, of all processes together; default: that of the preset.", ge=2, le=65536, label="Batch size", advanced=True)
     learning_rate: float | None = option(None, help="Highest learning rate; default: that of the preset, a third of it with --from.", gt=0, label="Learning rate", advanced=True)
     patience: int | None = option(None, help="Epochs without improvement on the validation particles after which training stops, 0 for never; default: that of the preset.", ge=0, label="Patience", advanced=True)
     validation: float = option(0.1, help="Share of the labelled particles that the best network is chosen on.", gt=0, lt=1, label="Validation share", advanced=True)

@@ -133,6 +133,12 @@ class Scaling:
         )  # fmt: skip
 
 
+def has_labels(table: ParticleTable, modes: Sequence[int]) -> bool:
+    """Whether a particle table has poses and the amplitudes of these modes."""
+    posed = table.euler_deg is not None and table.shift_angst is not None
+    return posed and all(mode in table.amplitudes for mode in modes)
+
+
 def typical(amplitudes: np.ndarray, threshold: float) -> np.ndarray:
     """Mask (n,) of amplitudes (n, M) within so many Mahalanobis distances of their mean."""
     offset = amplitudes - amplitudes.mean(axis=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..hemnma.reference import Reference
 from ..io.particle_table import ParticleTable
 from ..particles.stack import ImageStack
 from ..progress import Progress, silent
-from .labels import Labels, Scaling, split, typical
+from .labels import Labels, Scaling, has_labels, split, typical
 from .measure import measure
 from .objective import Objective, held_out
 from .particles import Particles, pixel_size_of
@@ -129,9 +129,6 @@ class Held:
         self._particles, self._labels, self._rows, self._rendered = particles, labels, rows, rendered
         self.device = particles.device
 
-    def __len__(self) -> int:
-        return len(self._rows) if self._rendered is None else _HELD_RENDERED
-
     def batches(self, rows: np.ndarray | None = None) -> Iterator[Batch]:
         """Prepared images with their labels; of other rows where they are given."""
         if self._rendered is not None and rows is None:
@@ -193,7 +190,7 @@ def prepare(
     reference = Reference.from_arrays(modes.coordinates, modes.vectors, modes.weights, modes.sigma, device)
     labels = division = None
     left_out = 0
-    if request.source != "rendered" or _has_labels(table, request.modes):
+    if request.source != "rendered" or has_labels(table, request.modes):
         labels = Labels.of(table, request.modes)
         kept = _kept(table, labels, preset.mahalanobis)
         left_out = len(table) - len(kept)
@@ -248,10 +245,6 @@ def prepare(
     }
     learning = Learning(source, max(1, batch_size // place.size), objective, held, description, dtype)
     return Prepared(learning, objective, division, epoch, left_out)
-
-
-def _has_labels(table: ParticleTable, modes: Sequence[int]) -> bool:
-    return table.euler_deg is not None and all(mode in table.amplitudes for mode in modes)
 
 
 def _kept(table: ParticleTable, labels: Labels, mahalanobis: float) -> np.ndarray:

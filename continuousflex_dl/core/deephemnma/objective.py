@@ -53,8 +53,6 @@ class Objective:
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and its parts."""
         images, labels = batch
-        if images.device.type == "cpu":
-            images = images.contiguous(memory_format=torch.channels_last)
         found = model(images)
         wanted = self.scaling.amplitudes_in(labels.amplitudes), self.scaling.shift_in(labels.shift_angst)
         if isinstance(found, Plain):

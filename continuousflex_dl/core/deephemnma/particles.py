@@ -98,9 +98,6 @@ class Particles:
         grid = preparation.network_box, preparation.network_pixel_size
         self.transfer = TransferRows(table, ctf_choice, *grid, self.device)
 
-    def __len__(self) -> int:
-        return len(self.table)
-
     def reduced(self, rows: np.ndarray) -> Tensor:
         """Images (n, network_box, network_box), not prepared otherwise."""
         # a copy in torch's own memory: the last bits of a transform depend on how its input is aligned

@@ -133,8 +133,6 @@ class Network:
             portion = images[first : first + PORTION]
             missing = PORTION - len(portion)
             full = torch.cat([portion, portion.new_zeros(missing, *portion.shape[1:])]) if missing else portion
-            if self.device.type == "cpu":
-                full = full.contiguous(memory_format=torch.channels_last)
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 found = self.objective.predicted(self.model(full))
             parts.append(_first(found, len(portion)))

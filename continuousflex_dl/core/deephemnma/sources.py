@@ -130,13 +130,15 @@ class Rendered:
 
 
 class Mixed:
-    """Some particles of each batch from one source and the others from another one."""
+    """Some particles of each batch from one source and the others from another one; a single one from each in turn."""
 
     def __init__(self, first: Source, second: Source, share: float) -> None:
         self.first, self.second, self.share = first, second, share
 
     def batch(self, step: int, count: int) -> Batch:
         """See `Source`; `share` of them from the first source."""
+        if count == 1:
+            return (self.second if step % 2 else self.first).batch(step, 1)
         some = min(max(round(count * self.share), 1), count - 1)
         (images, labels), (others, other_labels) = self.first.batch(step, some), self.second.batch(step, count - some)
         return torch.cat([images, others]), Labels.join([labels, other_labels])

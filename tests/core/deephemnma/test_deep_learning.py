@@ -142,6 +142,14 @@ def test_a_batch_is_a_function_of_its_step(labelled):
         assert not torch.equal(images, again.batch(8)[0])
 
 
+def test_a_batch_of_one_image_comes_from_each_source_in_turn(labelled):
+    source = labelled.prepared(source="both").learning.source
+    for step in range(4):
+        images, labels = source.batch(step, 1)
+        assert len(images) == len(labels) == 1
+        assert torch.equal(images, (source.second if step % 2 else source.first).batch(step, 1)[0])
+
+
 def test_processes_see_different_particles(labelled):
     from continuousflex_dl.core.distributed import Place
 
