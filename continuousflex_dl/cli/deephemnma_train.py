@@ -16,6 +16,11 @@ from .held_out import calibrate_and_write
 from .run import Run
 from .stopping import asked_to_stop, stop_as_asked
 
+# what a resumed run may have otherwise
+_FREE = {
+    "output", "threads", "resume", "overwrite", "verbose", "debug", "device", "epochs", "max_minutes", "patience"
+}  # fmt: skip
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -101,7 +106,7 @@ def run_deephemnma_train(options: DeephemnmaTrainOptions, run: Run) -> None:
     ):
         outcome = train(
             model, prepared.learning, settings, run.path("."), device=device, place=run.place, resume=options.resume,
-            progress=progress, stop=lambda: bool(stop),
+            options=_in_common(options), progress=progress, stop=lambda: bool(stop),
         )  # fmt: skip
     if not outcome.finished:
         stop_as_asked(stop)
@@ -125,6 +130,13 @@ def run_deephemnma_train(options: DeephemnmaTrainOptions, run: Run) -> None:
         print(f"{name:>12} {row['amplitude_angst']:>10.2f} {row['angle_deg']:>8.2f} {row['shift_angst']:>8.3f}")
     print(f"best after {outcome.standing.best_step} of {outcome.standing.step} steps ({outcome.reason})")
     print(f"written: {run.path('model.safetensors')}")
+
+
+def _in_common(options: DeephemnmaTrainOptions) -> dict[str, Any]:
+    """What a resumed run must have in common with the one before."""
+    given = options.model_dump(mode="json")
+    sizes = {f"size of {path}": Path(path).stat().st_size for path in (options.particles, options.modes)}
+    return {name: value for name, value in given.items() if name not in _FREE} | sizes
 
 
 def _modes_wanted(options: DeephemnmaTrainOptions, table: ParticleTable) -> tuple[int, ...]:

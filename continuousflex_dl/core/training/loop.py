@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..distributed import ALONE, Place
-from ..errors import NonFiniteError
+from ..errors import InputError, NonFiniteError
 from ..progress import Progress, silent
 from .checkpoint import write_checkpoint
 from .curves import Row, write_curves
@@ -64,6 +64,8 @@ class Standing:
         Of the loss curves.
     sums
         Of the training figures since the last validation.
+    options
+        What a resumed run must have in common with this one.
     """
 
     step: int = 0
@@ -71,6 +73,7 @@ class Standing:
     minutes: float = 0.0
     rows: tuple[Row, ...] = ()
     sums: dict[str, float] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def best(self) -> Row:
@@ -100,6 +103,7 @@ def train(
     device: torch.device,
     place: Place = ALONE,
     resume: bool = False,
+    options: Mapping[str, Any] | None = None,
     progress: Progress = silent,
     stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
@@ -125,6 +129,8 @@ def train(
         This process among those of the run; gradients are averaged over them (`core.training.parallel.group`).
     resume
         Go on from the state in the folder, if there is one.
+    options
+        Plain values that a resumed run must have in common with the one that it goes on from.
     progress
         Told of the steps.
     stop
@@ -134,6 +140,8 @@ def train(
 
     Raises
     ------
+    InputError
+        If the state in the folder is that of another training.
     NonFiniteError
         If a loss or a gradient is not finite.
     """
@@ -142,8 +150,9 @@ def train(
     if settings.average:
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average), use_buffers=True)
         kept = average.module
-    at, best = Standing(), _copy(kept)
+    at, best = Standing(options=dict(options or {})), _copy(kept)
     if resume and (found := read_state(folder, model, kept, optimizer, best)) is not None:
+        _check_same(folder, found.get("options", {}), at.options)
         at = Standing(**{**found, "rows": tuple(found["rows"])})
         if settings.average:
             average.n_averaged.fill_(at.step)
@@ -189,6 +198,15 @@ def train(
     model.load_state_dict(best)
     model.eval()
     return Outcome(reason, at)
+
+
+def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for name in before:
+        if before[name] != now.get(name):
+            raise InputError(
+                f"{folder}: the training to be resumed had {name} {before[name]}, found {now.get(name)} now; give the "
+                "options and particles of that run, or --overwrite to start anew"
+            )
 
 
 def _over(at: Standing, settings: TrainingSettings) -> str:

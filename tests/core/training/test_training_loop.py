@@ -115,6 +115,15 @@ def test_a_loss_that_is_not_finite_says_where_and_keeps_the_last_network(tmp_pat
     assert read_checkpoint(tmp_path, "sums")[0]["step"] <= 20
 
 
+def test_a_training_is_not_resumed_as_another_one(tmp_path):
+    first = {"device": CPU, "options": {"preset": "paper", "particles": "a.star"}}
+    train(network(), Sums(), settings(steps=10), tmp_path, **first)
+    other = {**first, "options": {"preset": "paper", "particles": "b.star"}}
+    with pytest.raises(InputError, match=r"had particles a\.star, found b\.star now"):
+        train(network(), Sums(), settings(steps=20), tmp_path, resume=True, **other)
+    assert train(network(), Sums(), settings(steps=20), tmp_path, resume=True, **first).standing.step == 20
+
+
 def test_a_damaged_state_is_refused(tmp_path):
     train(network(), Sums(), settings(steps=10), tmp_path, device=CPU)
     state = tmp_path / FOLDER / "state.safetensors"
