@@ -234,9 +234,9 @@ def threads_pairs(case: Case, folder: Path, pairs: int) -> dict[str, Any]:
 
 def larger(folder: Path, repeats: int) -> dict[str, Any]:
     """Ratios of marginal time: ten modes to three, and 17,000 nodes to 1,656 atoms."""
-    case = simulated_case(folder, 64, 2.2, 30, amplitude=60, name="larger")
+    case = simulated_case(folder, 64, 2.2, 100, amplitude=60, name="larger")
     few = measure(case, folder, repeats)
-    many = measure(simulated_case(folder, 64, 2.2, 30, use="7-16", amplitude=60), folder, repeats)
+    many = measure(simulated_case(folder, 64, 2.2, 100, use="7-16", amplitude=60), folder, repeats)
     dense = measure(reference_program.dense_case(case, folder, 17000), folder, 1)
     base = few["marginal_cpu_s_per_image"]
     return {

@@ -33,9 +33,9 @@ class HeldRefiner(Refiner):
         super().__init__(reference, observation, prior)
         self.held = held
 
-    def linearise(self, h: Hypotheses) -> Linearisation:
+    def _linearised(self, h: Hypotheses, full: Tensor, scale: Tensor) -> Linearisation:
         """As if the held parameters had no effect, and a curvature that keeps them where they are."""
-        here = super().linearise(h)
+        here = super()._linearised(h, full, scale)
         gradient, curvature = here.gradient.clone(), here.curvature.clone()
         gradient[:, self.held] = 0.0
         curvature[:, self.held, :] = 0.0
@@ -60,7 +60,7 @@ def refine_held(aligner: Aligner, observation: Observation, h: Hypotheses, held:
     covariance, score, variance = refiner.covariance(h)
     covariance[:, held if held == POSES else slice(5, None)] = 0.0
     covariance[:, :, held if held == POSES else slice(5, None)] = 0.0
-    return _as_result(h, covariance, score, torch.isfinite(variance) & (h.change < 0.5), observation.pixel_size)
+    return _as_result(h, covariance, score, torch.isfinite(variance) & refiner.settled(h, 0.5), observation.pixel_size)
 
 
 def _as_result(h: Hypotheses, covariance: Tensor, score: Tensor, good: Tensor, pixel_size: float) -> Result:

@@ -22,7 +22,7 @@ from ..imaging.rotations import (
     turn,
 )
 from .observation import Observation
-from .posterior import NEAR_DEG, summarise
+from .posterior import NEAR_DEG, Posterior, only, summarise
 from .prior import AmplitudePrior
 from .reference import Reference
 from .refine import Hypotheses, Refiner
@@ -178,6 +178,11 @@ class Aligner:
         with self._lock:
             return self._prepared()
 
+    def take_templates(self, other: Aligner) -> None:
+        """Search with those of another aligner of the same images, where they are of the same resolution."""
+        if other.search_radius == self.search_radius:
+            self.templates = other.templates
+
     def _prepared(self) -> Templates:
         if self.templates is None:
             disc = Disc.make(self.box, self.search_radius, self.reference.coordinates.device)
@@ -275,17 +280,14 @@ class Aligner:
             torch.as_tensor(-np.asarray(shift_angst) / self.pixel_size).to(like),
             torch.as_tensor(np.asarray(amplitudes)).to(like),
         )
-        result = self._through(self.stages[-2:], observation, h)
+        result = self._finish(observation, only(h))
         return replace(result, confidence=np.minimum(result.confidence, confidence))
 
     def refine(self, observation: Observation, h: Hypotheses) -> Result:
         """Refine hypotheses through all stages and summarise the best of each image."""
-        return self._through(self.stages, observation, h)
-
-    def _through(self, stages: list[Stage], observation: Observation, h: Hypotheses) -> Result:
         images = len(observation)
         rivals = entered = h
-        for stage in stages[:-1]:
+        for stage in self.stages[:-1]:
             seen = observation.inner(stage.radius)
             refiner = Refiner(stage.reference, seen, self.prior, stage.slopes, self.settings.dtype)
             h = within_margin(self._in_chunks(refiner, h, stage.iterations), refiner.power, images, stage.margin)
@@ -294,8 +296,10 @@ class Aligner:
             h = best_distinct(h, images, stage.keep, self.reference, stage.within_angst)
             if stage is self.stages[-3]:
                 entered = h
-        posterior = summarise(h, rivals, entered, images)
-        last = stages[-1]
+        return self._finish(observation, summarise(h, rivals, entered, images))
+
+    def _finish(self, observation: Observation, posterior: Posterior) -> Result:
+        last = self.stages[-1]
         refiner = Refiner(last.reference, observation.inner(last.radius), self.prior)
         best = self._in_chunks(refiner, posterior.best, last.iterations)
         parts = [refiner.covariance(best.take(index)) for index in self._chunks(refiner, best)]
@@ -304,7 +308,7 @@ class Aligner:
         std = torch.sqrt(torch.diagonal(covariance, dim1=-2, dim2=-1).clamp(min=0)).cpu().numpy()
         angle_std = np.rad2deg(np.sqrt((std[:, :3] ** 2).mean(-1)))
         confidence = posterior.share.cpu().numpy() * chi2.cdf((NEAR_DEG / angle_std.clip(min=1e-3)) ** 2, 3)
-        converged = (best.change < 0.5) & torch.isfinite(variance)
+        converged = refiner.settled(best, 0.5) & torch.isfinite(variance)
         answer = replace(posterior, best=best).mean()
         return Result(
             euler_from_rotation(answer.rotation),

@@ -75,13 +75,20 @@ class Forward:
         self._write_model(out, index, rotation, shift_px, amplitudes)
         return out.flatten(1)
 
-    def correlation(self, index: Tensor, rotation: Tensor, shift_px: Tensor, amplitudes: Tensor) -> Tensor:
-        """Normalised correlation (h,) of model and image, shell by shell, averaged by the amplitude of the model.
+    def correlation(self, index: Tensor, model: Tensor) -> Tensor:
+        """Normalised correlation (h,) of models and images, shell by shell, averaged by the amplitude of the model.
 
         Over all frequencies at once, what is smooth and strong (ice, contamination) would correlate well with anything;
         a particle has to be there at every resolution.
+
+        Parameters
+        ----------
+        index
+            (h,) image of each model.
+        model
+            (h, 4 K' K') as from `model`.
         """
-        model, data = self.model(index, rotation, shift_px, amplitudes), self.data[index]
+        data = self.data[index]
         count = int(self.shell.max()) + 1
 
         def by_shell(values: Tensor) -> Tensor:

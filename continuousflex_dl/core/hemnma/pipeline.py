@@ -141,14 +141,27 @@ class Hemnma:
         modes = modes or self.modes
         return Reference.from_arrays(modes.coordinates, modes.vectors, modes.weights, sigma, self.device)
 
-    def use(self, calibration: Calibration) -> None:
-        """Set what was measured."""
+    def use(self, calibration: Calibration, *, keep_templates: bool = False) -> None:
+        """Set what was measured.
+
+        Parameters
+        ----------
+        calibration
+            Of this particle set.
+        keep_templates
+            Search with the templates that are there, while calibrating: they only have to find the neighbourhood. The
+            answer for a particle must depend on the calibration alone, so not afterwards.
+        """
         self.calibration = calibration
         reference = self.reference(calibration.sigma)
+        before = self._aligners
         self._aligners = [
             Aligner(reference, calibration.prior, self.stack.box, float(pixel), self.settings)
             for pixel in self.pixel_sizes
         ]
+        if keep_templates:
+            for aligner, old in zip(self._aligners, before, strict=True):
+                aligner.take_templates(old)
 
     def calibrate(
         self, *, measure: bool = True, learn: bool = True, threads: int = 1, progress: Progress = silent
@@ -177,7 +190,7 @@ class Hemnma:
         known: dict[int, list[float]] = {}
         calibration = replace(calibration, inverted=self._inverted(first))
         calibration = self._measured(calibration, first, threads, known)
-        self.use(calibration)
+        self.use(calibration, keep_templates=True)
         if len(more) >= LEAST_PARTICLES:
             found = self._align_some(more, threads, known)
             ok = found["converged"]
@@ -222,7 +235,7 @@ class Hemnma:
         if abs(sigma / before.sigma - 1.0) > WIDTH_CHANGE:
             # aligned with far too sharp or too dull atoms, images follow the noise: once more with better ones
             before = replace(before, sigma=sigma)
-            self.use(before)
+            self.use(before, keep_templates=True)
             aligned, sigma = self._aligned(before.prior, first, threads, known)
         mirrored = [self._mirrored(first[group], group, found) for group, (found, _, _) in enumerate(aligned)]
         reference = self.reference(sigma)

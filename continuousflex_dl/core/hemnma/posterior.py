@@ -52,6 +52,14 @@ class Posterior:
         )
 
 
+def only(h: Hypotheses) -> Posterior:
+    """Of one hypothesis (h,) of each image, all that is considered."""
+    parameters = 5 + h.amplitudes.shape[1]
+    like = h.rotation.new_zeros(len(h), parameters, dtype=torch.float64)
+    one = torch.ones(len(h), dtype=torch.float64, device=like.device)
+    return Posterior(h, like, torch.diag_embed(like), one, one)
+
+
 def summarise(finalists: Hypotheses, rivals: Hypotheses, entered: Hypotheses, images: int) -> Posterior:
     """Weigh the hypotheses of each image by their evidence.
 

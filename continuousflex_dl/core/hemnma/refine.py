@@ -16,6 +16,7 @@ from .reference import Reference
 
 _ROTATION, _SHIFT = slice(0, 3), slice(3, 5)  # then the amplitudes; the scale is the last parameter
 _FIRST_AMPLITUDE = 5
+_ROUNDING = 2.5e-7  # of a sum of squares in float32, relative
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,9 @@ class Refiner:
 
     def linearise(self, h: Hypotheses) -> Linearisation:
         """Cost, gradient and Gauss-Newton curvature, all in scaled units (see `_units`)."""
-        full, scale = self._scaled(h)
+        return self._linearised(h, *self._scaled(h))
+
+    def _linearised(self, h: Hypotheses, full: Tensor, scale: Tensor) -> Linearisation:
         model, data = full[:, -1], self.forward.data[h.image]
         residual = torch.addcmul(data, model, -scale[:, None])
         pull = (h.amplitudes - self.prior_mean) @ self.prior_precision
@@ -204,6 +207,7 @@ class Refiner:
             change=torch.full_like(h.cost, math.inf),
         )
         active = torch.arange(len(h), device=h.cost.device)
+        enough = self._visible(tolerance)
         for _ in range(iterations):
             if not len(active):
                 break
@@ -228,9 +232,17 @@ class Refiner:
                     for name in here.__dataclass_fields__
                 )
             )
-            active = active[chosen.change > tolerance]
+            active = active[chosen.change > enough[chosen.image]]
         # the volume of a Gaussian goes as the determinant of its curvature to the power of -1/2
         return replace(h, evidence=-h.cost - 0.5 * torch.linalg.slogdet(_lifted(here.curvature)).logabsdet.to(h.cost))
+
+    def settled(self, h: Hypotheses, tolerance: float) -> Tensor:
+        """Whether the last step promised a gain in log-likelihood below the tolerance, (h,)."""
+        return h.change < self._visible(tolerance)[h.image]
+
+    def _visible(self, tolerance: float) -> Tensor:
+        # of images without noise a sum of squares is so large that float32 does not show small gains
+        return (_ROUNDING * self.power).clamp(min=tolerance)
 
     def covariance(self, h: Hypotheses) -> tuple[Tensor, Tensor, Tensor]:
         """Covariance of the parameters from the Fisher information, and how well the model explains the image.
@@ -241,14 +253,15 @@ class Refiner:
         (h,) normalised correlation between model and image, the mean over resolution shells, 1 = perfect;
         (h,) estimated variance of the whitened noise, 1 where the noise model fits.
         """
-        here = self.linearise(h)
+        full, scale = self._scaled(h)
+        here = self._linearised(h, full, scale)
         parameters = here.gradient.shape[-1]
         freedom = 2 * len(self.observation.disc) - parameters
         variance = 2 * (here.cost - self._prior_cost(h)) / max(freedom, 1) * self.observation.inflation**2
         inverse = torch.linalg.inv(_lifted(here.curvature))
         units = self._units[:-1].double()
         covariance = inverse[:, :-1, :-1] * units[:, None] * units * variance.double()[:, None, None]
-        return covariance, self.forward.correlation(h.image, h.rotation, h.shift_px, h.amplitudes), variance
+        return covariance, self.forward.correlation(h.image, full[:, -1]), variance
 
     def leverage(self, h: Hypotheses) -> tuple[Tensor, Tensor]:
         """How much of the noise of each resolution shell the parameters, the scale among them, follow.
