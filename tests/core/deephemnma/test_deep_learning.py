@@ -1,6 +1,7 @@
 """What a network learns is in the images: guards against leaks between particles and labels that stay behind."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from continuousflex_dl.core.deephemnma.labels import Labels
 from continuousflex_dl.core.deephemnma.objective import constant_like, held_out, mean_errors
-from continuousflex_dl.core.deephemnma.particles import Particles
+from continuousflex_dl.core.deephemnma.particles import Particles, pixel_size_of
 from continuousflex_dl.core.deephemnma.presets import PRESETS
 from continuousflex_dl.core.deephemnma.sources import moved
 from continuousflex_dl.core.errors import InputError
@@ -207,6 +208,15 @@ def test_odd_labels_are_left_out(labelled):
 def test_what_cannot_be_divided_is_refused(labelled):
     with pytest.raises(InputError, match="leave 0 for validation"):
         labelled.prepared(table=labelled.table.take(np.arange(4)), validation=0.1)
+    with pytest.raises(InputError, match="_cflexConverged is 0 for all particles"):
+        labelled.prepared(table=labelled.table.with_results(converged=np.zeros(len(labelled.table), dtype=bool)))
+
+
+def test_images_that_do_not_show_the_reference_are_refused(labelled):
+    with pytest.raises(InputError, match=r"negative correlation\); give --invert-contrast"):
+        labelled.prepared(invert=True)
+    with pytest.raises(InputError, match=r"mixed: found pixel sizes from 2\.4 to 2\.64 Å, expected one"):
+        pixel_size_of(SimpleNamespace(source="mixed", pixel_size=np.array([2.4, 2.64, 2.4])))
 
 
 def test_confidence_is_the_share_of_a_normal_error_within_ten_degrees():
