@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InputError
+from ..core.io.image_files import ImageLocations
 from ..core.io.particle_table import ParticleTable
-from ..core.space.places import SPACE_COLUMN
+from ..core.space.places import SPACE_COLUMN, axis_columns
 from ..core.space.result import Space
 from .particle_file import ParticleFile, open_particles
 
@@ -77,6 +78,16 @@ class ParticleColumns(Mapping[str, NDArray[np.float64]]):
         """
         return self._opened.take(rows)
 
+    def images(self) -> ImageLocations:
+        """Where the images of the particles are.
+
+        Raises
+        ------
+        InputError
+            If there is no particle file, or it is not that of the space.
+        """
+        return self._opened.images()
+
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         found = self._values.get(name)
         if found is not None:
@@ -100,6 +111,15 @@ class ParticleColumns(Mapping[str, NDArray[np.float64]]):
         if name.startswith(SPACE_COLUMN):
             return space.unit
         return next((unit for part, unit in _UNITS if part in name), "")
+
+    def label(self, name: str, space: Space) -> str:
+        """What a column is called: an axis of the space by its short name, with its share of the variance."""
+        names = axis_columns(space)
+        if name not in names:
+            return name
+        axis = names.index(name)
+        share = float(space.explained_variance_ratio[axis])
+        return f"{space.axis_name}{axis + 1}" + (f" ({100 * share:.0f} %)" if np.isfinite(share) else "")
 
     @staticmethod
     def is_whole(name: str) -> bool:

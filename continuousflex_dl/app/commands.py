@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import InputError
+from ..core.space.places import axis_columns
 from .dataset import Dataset
 from .molecules import MOST_FRAMES
 from .workspace import Workspace
@@ -19,6 +20,8 @@ PACKAGE = "continuousflex_dl"
 LAUNCHER = f"{PACKAGE}.protocols.in_project"
 MOST_SLICES = 100
 _MOVIES, _FORMATS, _PROGRAMS = ("none", "gif", "mp4", "both"), ("cif", "pdb", "dcd"), ("star", "xmd")
+_FIGURES, _PALETTES = ("svg", "png", "pdf"), ("viridis", "cividis")
+_POINTS = 20_000  # of cflex plot, where nothing else is said
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,7 @@ def group_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Comm
     files = [str(path) for path in _selection_files(keep, asked)]
     output = keep.result_folder(asked.get("name") or "group")
     words = ["group", str(data.path), *(word for file in files for word in ("--selection", file)), "-o", str(output)]
-    words += ["--reconstruct"] * bool(asked.get("reconstruct"))
-    words += ["--keep-unconverged"] * bool(asked.get("unconverged"))
+    words += _choices(data, asked)
     return Command("groups with maps" if asked.get("reconstruct") else "groups", tuple(words), output)
 
 
@@ -75,8 +77,7 @@ def slices_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Com
     count = _whole(asked, "slices", 10, 1, MOST_SLICES)
     output = keep.result_folder(asked.get("name") or "slices")
     words = ["group", str(data.path), *_way(data, keep, asked), "--n-groups", str(count), "-o", str(output)]
-    words += ["--reconstruct"] * bool(asked.get("reconstruct"))
-    words += ["--keep-unconverged"] * bool(asked.get("unconverged"))
+    words += _choices(data, asked)
     return Command("slices with maps" if asked.get("reconstruct") else "slices", tuple(words), output)
 
 
@@ -99,7 +100,68 @@ def animate_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Co
     words += ["--movie", movie] if movie != "none" else []
     words += ["--format", kind] if kind != "cif" else []
     words += ["--maps"] * bool(asked.get("maps"))
-    return Command("motion", tuple(words), output)
+    return Command("motion", (*words, *_structure(data)), output)
+
+
+def structure_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Command:
+    """``cflex animate`` for the one structure that is shown, or ``cflex group`` for the mean one of a selection.
+
+    `asked` has ``place`` (values by column), ``amplitudes`` (Å by mode number) or ``selections`` (names), and ``maps``,
+    ``name`` and ``format``.
+    """
+    if asked.get("selections"):
+        return group_command(data, keep, {**asked, "name": asked.get("name") or "structure"})
+    source, words = data.path, []
+    if asked.get("amplitudes"):
+        given = _numbers(asked, "amplitudes")
+        moved = {mode: amplitude for mode, amplitude in given.items() if amplitude} or given
+        words = ["--amplitudes", ",".join(f"{mode}={amplitude:g}" for mode, amplitude in moved.items())]
+        source = data.path / "modes.npz" if data.kind == "modes" else data.path
+    elif asked.get("place"):
+        place, axes = _numbers(asked, "place"), axis_columns(data.need_space)
+        whole = set(place) == set(axes)
+        values = [f"{place[axis]:.6g}" for axis in axes] if whole else [f"{k}={v:.6g}" for k, v in place.items()]
+        words = [f"--at={','.join(values)}"]
+    else:
+        raise InputError("no structure of a place or of amplitudes is shown; move the slider of the path or of a mode")
+    kind = _one_of(asked, "format", _FORMATS[:2])
+    output = keep.result_folder(asked.get("name") or "structure")
+    words = ["animate", str(source), *words, "-o", str(output)]
+    words += ["--format", kind] if kind != "cif" else []
+    words += ["--maps"] * bool(asked.get("maps"))
+    return Command("structure", (*words, *_structure(data)), output)
+
+
+def plot_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Command:
+    """``cflex plot``: the figure that is shown.
+
+    `asked` has the columns ``x``, ``y``, ``z`` and ``color``; ``selected`` and, of a saved selection, ``selections``;
+    ``way`` as for `animate_command`, ``at`` (values by axis), ``window``, ``direction``, ``palette``, ``points``,
+    ``format``, ``name`` and ``unconverged``.
+    """
+    kind = _one_of(asked, "format", _FIGURES)
+    output = keep.result_folder(asked.get("name") or "figure") / f"figure.{kind}"
+    words = ["plot", str(data.path)]
+    for axis, option in (("x", "--x"), ("y", "--y"), ("z", "--z"), ("color", "--colour")):
+        if asked.get(axis):
+            name = str(asked[axis])
+            if name not in list(data.columns):  # asking for the column itself would read the file
+                raise InputError(f"there is no column {name}")
+            words += [option, name]
+    palette = _one_of(asked, "palette", _PALETTES)
+    words += ["--palette", palette] if palette != _PALETTES[0] else []
+    if asked.get("selected"):
+        words += ["--selection", str(_selection_files(keep, asked)[0])]
+        words += ["--keep-unconverged"] * bool(asked.get("unconverged"))
+    words += _way(data, keep, asked) if asked.get("way") else []
+    if asked.get("at"):
+        words.append(f"--at={','.join(f'{axis}={value:.6g}' for axis, value in _numbers(asked, 'at').items())}")
+    for option, count in (("window", 4), ("direction", 2)):
+        if asked.get(option):
+            words.append(f"--{option}={','.join(f'{value:.6g}' for value in _list(asked, option, count))}")
+    points = _whole(asked, "points", _POINTS, 1, 2_000_000)
+    words += ["--points", str(points)] if points != _POINTS else []
+    return Command("figure", (*words, "-o", str(output)), output)
 
 
 def export_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Command:
@@ -112,8 +174,8 @@ def export_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Com
         raise InputError("one selection is exported at a time")
     folder = keep.result_folder(asked.get("name") or "export")
     output = folder / f"particles.{program}"
-    words = ("export", str(data.particles), "--selection", str(files[0]), "-o", str(output))
-    return Command(f"particles for {'RELION' if program == 'star' else 'Xmipp'}", words, output)
+    words = ["export", str(data.particles), "--selection", str(files[0]), "-o", str(output), *_datadir(data)]
+    return Command(f"particles for {'RELION' if program == 'star' else 'Xmipp'}", tuple(words), output)
 
 
 def scipion_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Command:
@@ -147,9 +209,26 @@ COMMANDS = {
     "group": group_command,
     "slices": slices_command,
     "animate": animate_command,
+    "structure": structure_command,
+    "plot": plot_command,
     "export": export_command,
     "scipion": scipion_command,
 }
+
+
+def _choices(data: Dataset, asked: dict[str, Any]) -> list[str]:
+    """Options of ``cflex group`` that do not depend on how particles are grouped."""
+    words = ["--reconstruct", *_datadir(data)] if asked.get("reconstruct") else []
+    words += ["--keep-unconverged"] * bool(asked.get("unconverged"))
+    return words + _structure(data)
+
+
+def _structure(data: Dataset) -> list[str]:
+    return [] if data.structure_file is None else ["--structure", str(Path(data.structure_file).absolute())]
+
+
+def _datadir(data: Dataset) -> list[str]:
+    return [] if data.datadir is None else ["--datadir", str(Path(data.datadir).absolute())]
 
 
 def _way(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> list[str]:
@@ -202,3 +281,23 @@ def _one_of(asked: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise InputError(f"{name}: found {value!r}, expected one of {', '.join(choices)}")
     return str(value)
+
+
+def _numbers(asked: dict[str, Any], name: str) -> dict[str, float]:
+    try:
+        found = {str(key): float(value) for key, value in asked[name].items()}
+    except (AttributeError, TypeError, ValueError):
+        found = {}
+    if not found or not np.isfinite(list(found.values())).all():
+        raise InputError(f"{name}: found {asked[name]!r}, expected numbers by name")
+    return found
+
+
+def _list(asked: dict[str, Any], name: str, count: int) -> list[float]:
+    try:
+        found = [float(value) for value in asked[name]]
+    except (TypeError, ValueError):
+        found = []
+    if len(found) != count or not np.isfinite(found).all():
+        raise InputError(f"{name}: found {asked[name]!r}, expected {count} numbers")
+    return found

@@ -47,6 +47,8 @@ class Dataset:
         Folder below which images that are not found elsewhere are looked up.
     modes, structure
         Of modes alone; None for a space.
+    structure_file
+        File of the structure where the user named one, which commands are then given too.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Dataset:
     datadir: str | None = None
     modes: NormalModes | None = None
     structure: Structure | None = None
+    structure_file: str | None = None
     _last: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.space.places import axis_columns
 from .dataset import Dataset
 from .workspace import Workspace
 
@@ -26,21 +27,21 @@ def describe(data: Dataset, keep: Workspace) -> dict[str, Any]:
     if data.kind == "modes":
         return found | {"modes": _modes(data)}
     space = data.need_space
-    names = [f"cflexSpace{axis + 1}" for axis in range(space.n_components)]
-    shares = space.explained_variance_ratio.tolist()
-    columns = []
-    for name in data.columns:
-        label, unit = name, data.columns.unit(name, space)
-        if name in names:
-            axis = names.index(name)
-            share = f" ({100 * shares[axis]:.0f} %)" if np.isfinite(shares[axis]) else ""
-            label = f"{space.axis_name}{axis + 1}{share}"
-        columns.append({"name": name, "label": label, "unit": unit, "whole": data.columns.is_whole(name)})
+    known = data.columns
+    columns = [
+        {
+            "name": name,
+            "label": known.label(name, space),
+            "unit": known.unit(name, space),
+            "whole": known.is_whole(name),
+        }
+        for name in known
+    ]
     landscape = data.landscape
     return found | {
         "count": data.count,
         "converged": int(np.count_nonzero(space.converged)),
-        "axes": names,
+        "axes": axis_columns(space),
         "columns": columns,
         "groups": int(space.groups.max()) if len(space.groups) else 0,
         "sets": list(space.sets),

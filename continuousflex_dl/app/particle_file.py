@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InputError
+from ..core.io.image_files import ImageLocations
 from ..core.io.particle_table import ParticleTable
 from ..core.io.particles import read_particles
 
@@ -33,6 +34,9 @@ class ParticleFile(Protocol):
 
     def take(self, rows: NDArray[np.int64]) -> ParticleTable:
         """Some particles."""
+
+    def images(self) -> ImageLocations:
+        """Where the images of all particles are."""
 
 
 def open_particles(path: Path, count: int) -> ParticleFile:
@@ -65,6 +69,10 @@ class ReadHere:
     def take(self, rows: NDArray[np.int64]) -> ParticleTable:
         """Some particles."""
         return self._table.take(rows)
+
+    def images(self) -> ImageLocations:
+        """Where the images of all particles are."""
+        return self._table.locations
 
 
 class ReadApart:
@@ -101,10 +109,14 @@ class ReadApart:
         """Some particles."""
         return self._ask("take", rows)
 
-    def _ask(self, what: str, value: Any) -> Any:
+    def images(self) -> ImageLocations:
+        """Where the images of all particles are."""
+        return self._ask("images")
+
+    def _ask(self, what: str, *values: Any) -> Any:
         with self._lock:
             try:
-                self._here.send((what, value))
+                self._here.send((what, values))
                 good, answer = self._here.recv()
             except (EOFError, OSError):
                 raise InputError("the process that reads the particle file has ended; start the viewer again") from None
@@ -124,10 +136,10 @@ def _serve(there: Connection, path: Path, count: int) -> None:
         failed = str(error)
     while True:
         try:
-            what, value = there.recv()
+            what, values = there.recv()
         except EOFError:
             return
         try:
-            there.send((False, failed) if found is None else (True, getattr(found, what)(value)))
+            there.send((False, failed) if found is None else (True, getattr(found, what)(*values)))
         except InputError as error:
             there.send((False, str(error)))

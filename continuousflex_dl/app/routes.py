@@ -11,14 +11,14 @@ from flask import Blueprint, Response, current_app, request, send_file
 
 from ..core.errors import InputError
 from ..core.space.recipe import Recipe
+from ..core.space.scene import MARKED, density_at, histogram, make_scene
 from .commands import COMMANDS, project_of
 from .describe import describe
 from .molecules import MOST_FRAMES, model_density, molecule_text, most_frames, path_points
-from .scene import density_at, histogram, make_scene
 from .state import State
 
 routes = Blueprint("routes", __name__, url_prefix="/api")
-_MOST_SHOWN, _SAMPLE = 60, 4000
+_MOST_SHOWN = 60
 _MEAN_OF, _MEAN_OF_STORED = 1_000_000, 500  # particles whose structures are averaged; stored ones must be read
 
 
@@ -93,7 +93,7 @@ def select(number: int) -> Response:
     data, wanted = state().dataset(number), asked()
     recipe = Recipe.from_dict(wanted.get("recipe"))
     mask = data.selected(recipe, unconverged=bool(wanted.get("unconverged")))
-    chosen = state().order(number)[mask[state().order(number)]][:_SAMPLE]
+    chosen = state().order(number)[mask[state().order(number)]][:MARKED]
     names = [str(wanted.get(axis)) for axis in ("x", "y", "z") if wanted.get(axis)]
     head: dict[str, Any] = {
         "count": int(np.count_nonzero(mask)),
@@ -103,6 +103,30 @@ def select(number: int) -> Response:
     if wanted.get("remember", True):
         state().workspaces[number].keep_current(recipe)
     head["seconds"] = round(time.perf_counter() - begin, 4)
+    return packed(head, *(_column(data, name)[chosen] for name in names))
+
+
+@routes.post("/<int:number>/linked")
+def linked(number: int) -> Response:
+    """Particles of this dataset that a recipe selects in another one (``from``): how many, and a fair sample of them.
+
+    What the particle files hold is not waited for; the page asks again.
+    """
+    data, wanted = state().dataset(number), asked()
+    other = wanted.get("from")
+    if not isinstance(other, int):
+        raise InputError(f"from: found {other!r}, expected the number of a dataset")
+    source = state().dataset(other)
+    if other != number and not (data.columns.ready() and source.columns.ready()):
+        return packed({"waiting": True})
+    mask = source.selected(Recipe.from_dict(wanted.get("recipe")), unconverged=bool(wanted.get("unconverged")))
+    shared = data.count
+    if other != number:
+        link = state().link(other, number)
+        mask, shared = link.carried(mask), link.shared
+    chosen = state().order(number)[mask[state().order(number)]][:MARKED]
+    names = [str(wanted.get(axis)) for axis in ("x", "y", "z") if wanted.get(axis)]
+    head = {"waiting": False, "count": int(np.count_nonzero(mask)), "shared": shared}
     return packed(head, *(_column(data, name)[chosen] for name in names))
 
 
@@ -211,10 +235,10 @@ def trajectory(number: int) -> dict[str, Any]:
     return {"cif": text, "points": points.tolist(), "rmsd": rmsd.round(3).tolist(), "energy": known}
 
 
-@routes.post("/<int:number>/command/<any(group, slices, animate, export, scipion):what>")
+@routes.post(f"/<int:number>/command/<any({', '.join(COMMANDS)}):what>")
 def command(number: int, what: str) -> dict[str, Any]:
     """Show a command, and run it where the request says ``run``."""
-    data, wanted = state().dataset(number), asked()
+    data, wanted = state().dataset(number), {"points": state().points} | asked()
     made = COMMANDS[what](data, state().workspaces[number], wanted)
     if not wanted.get("run"):
         return {"command": made.text}

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InputError
+from ..core.space.links import Link
+from ..core.space.scene import fair_order
 from .dataset import Dataset
 from .images import ParticlePictures
 from .jobs import Jobs
 from .workspace import Workspace
-
-_SEED = 0
 
 
 @dataclass(eq=False)
@@ -37,7 +37,9 @@ class State:
     def __post_init__(self) -> None:
         self.heavy = threading.Lock()  # structures and maps are made one at a time, or they slow each other down
         self._last = time.monotonic()
-        self._orders: dict[int, NDArray[np.int64]] = {}
+        self._links: dict[tuple[int, int], Link] = {}
+        self._matching = threading.Lock()
+        self._orders: dict[int, NDArray[np.int32]] = {}
 
     @cached_property
     def jobs(self) -> Jobs:
@@ -60,12 +62,26 @@ class State:
             raise InputError(f"there is no dataset {number}")
         return self.datasets[number]
 
-    def order(self, number: int) -> NDArray[np.int64]:
-        """A random order of the particles, the same every time; its begin is a fair sample of them."""
+    def order(self, number: int) -> NDArray[np.int32]:
+        """A random order of the particles of a dataset."""
         if number not in self._orders:
-            count = self.dataset(number).count
-            self._orders[number] = np.random.default_rng(_SEED).permutation(count).astype(np.int32)
+            self._orders[number] = fair_order(self.dataset(number).count)
         return self._orders[number]
+
+    def link(self, first: int, second: int) -> Link:
+        """Which particles of two datasets are the same; found once.
+
+        Raises
+        ------
+        InputError
+            If one of them has no particle file.
+        """
+        with self._matching:
+            if (first, second) not in self._links:
+                images = [self.dataset(number).columns.images() for number in (first, second)]
+                found = Link.between(*images)
+                self._links |= {(first, second): found, (second, first): found.turned}
+            return self._links[first, second]
 
     def touch(self) -> None:
         """Note that somebody is there."""

@@ -13,6 +13,7 @@ from ..core.space.decode import Decoder
 from ..core.space.features import stored_features
 from ..core.space.landscape import LANDSCAPE_NAME, Landscape, make_landscape
 from ..core.space.paths import read_path
+from ..core.space.places import place_with
 from ..core.space.result import SPACE_NAME, Space
 from .run import Run
 from .space_inputs import PARTICLES_NAME, read_atoms
@@ -115,13 +116,16 @@ def _decoder(folder: Path, space: Space, structure: str | None, run: Run) -> Dec
 
 
 def place_of(text: str, space: Space, what: str) -> np.ndarray:
-    """Turn ``12.5,-3`` into a place (d,) of the space.
+    """Turn ``12.5,-3`` into a place (d,) of the space; or ``cflexSpace1=12.5``, where the other axes are those of the
+    particles there.
 
     Raises
     ------
     InputError
-        If it is not as many numbers as the space has axes.
+        If it is neither as many numbers as the space has axes, nor values by axis.
     """
+    if "=" in text:
+        return place_with(space, values_of(text, what))
     try:
         values = [float(word) for word in text.replace(",", " ").split()]
     except ValueError:
@@ -132,6 +136,29 @@ def place_of(text: str, space: Space, what: str) -> np.ndarray:
             "space"
         )
     return np.array(values)
+
+
+def values_of(text: str, what: str) -> dict[str, float]:
+    """Turn ``cflexSpace1=12,cflexScore=0.4`` into numbers by name.
+
+    Raises
+    ------
+    InputError
+        If it is something else.
+    """
+    values: dict[str, float] = {}
+    for part in text.replace(",", " ").split():
+        name, equals, number = part.partition("=")
+        try:
+            values[name.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals or not name or not np.isfinite(values[name]):
+            raise InputError(
+                f"{what}: found {part!r}, expected values by column such as cflexSpace1=120,cflexScore=0.4, or one "
+                "number per axis of the space"
+            )
+    return values
 
 
 def path_of(file: str, space: Space, run: Run) -> np.ndarray:

@@ -12,13 +12,13 @@ from ..core.dynamics.modes import NormalModes
 from ..core.errors import InputError
 from ..core.io.modes import MODES_NAME, read_modes, read_reference
 from ..core.space.paths import resample
-from ..core.space.places import axis_columns, place_with, structure_with
+from ..core.space.places import axis_columns, structure_with
 from ..core.space.result import SPACE_NAME
 from ..core.space.ways import main_path
 from ..core.structure.atoms import Structure
 from ..options.animate import AnimateOptions
 from .run import Run
-from .space_folder import SpaceFolder, path_of, place_of, read_space_folder
+from .space_folder import SpaceFolder, path_of, place_of, read_space_folder, values_of
 from .space_inputs import atoms_of
 
 
@@ -153,33 +153,10 @@ def _one(options: AnimateOptions, folder: SpaceFolder) -> tuple[str, np.ndarray 
         if decoder.modes is None:
             raise InputError(f"{folder.path}: holds no normal modes that --amplitudes could be of; give --at")
         return "amplitudes", None, _of_amplitudes(decoder.modes, options.amplitude_of)
-    values = values_of(options.at, "--at") if "=" in options.at else None
-    if values is None or set(values) <= set(axis_columns(space)):
-        place = place_of(options.at, space, "--at") if values is None else place_with(space, values)
+    values = values_of(options.at, "--at") if "=" in options.at else {}
+    if set(values) <= set(axis_columns(space)):
+        place = place_of(options.at, space, "--at")
         return "place", place[None], decoder.at(place)
     from ..app.columns import ParticleColumns
 
     return "place", None, structure_with(decoder, ParticleColumns(space, folder.particles), values)[None]
-
-
-def values_of(text: str, what: str) -> dict[str, float]:
-    """Turn ``cflexSpace1=12,cflexScore=0.4`` into numbers by name.
-
-    Raises
-    ------
-    InputError
-        If it is something else.
-    """
-    values: dict[str, float] = {}
-    for part in text.replace(",", " ").split():
-        name, equals, number = part.partition("=")
-        try:
-            values[name.strip()] = float(number)
-        except ValueError:
-            equals = ""
-        if not equals or not name or not np.isfinite(values[name]):
-            raise InputError(
-                f"{what}: found {part!r}, expected values by column such as cflexSpace1=120,cflexScore=0.4, or one "
-                "number per axis of the space"
-            )
-    return values

@@ -84,7 +84,7 @@ def read_dataset(folder: Path, workspace: Path, structure: str | None, run: Run)
     if not has_space and not has_particles and (folder / MODES_NAME).is_file():
         modes = read_modes(folder / MODES_NAME)
         atoms = atoms_of(structure, modes.n_atoms) if structure else read_reference(folder / MODES_NAME, modes)
-        return Dataset(name, folder, folder, workspace, modes=modes, structure=atoms)
+        return Dataset(name, folder, folder, workspace, modes=modes, structure=atoms, structure_file=structure)
     if not has_space and not has_particles:
         raise InputError(f"{folder}: holds neither {SPACE_NAME}, particles nor {MODES_NAME}; nothing to view")
     source, path = folder, folder
@@ -93,7 +93,10 @@ def read_dataset(folder: Path, workspace: Path, structure: str | None, run: Run)
     found = read_space_folder(str(path), run, structure)
     landscape = Landscape.load(path) if (path / LANDSCAPE_NAME).is_file() else None
     datadir = getattr(run.options, "datadir", None)
-    return Dataset(name, path, source, workspace, found.space, found.decoder, landscape, found.particles, datadir)
+    return Dataset(
+        name, path, source, workspace, found.space, found.decoder, landscape, found.particles, datadir,
+        structure_file=structure,
+    )  # fmt: skip
 
 
 def make_space(particles: Path, output: Path, structure: str | None, run: Run) -> Path:

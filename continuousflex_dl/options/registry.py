@@ -51,6 +51,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("export", "export", "ExportOptions", "Particles for RELION, Xmipp or cryoSPARC."),
     Command("fsc", "fsc", "FscOptions", "Fourier shell correlation of two maps, or of a map and a structure."),
     Command("fit", "fit", "FitOptions", "Rigid-body and elastic fit of a reference with normal modes to maps."),
+    Command("plot", "plot", "PlotOptions", "Figure of the particles of a conformational space (SVG, PDF, PNG)."),
     Command("view", "view", "ViewOptions", "The web viewer of spaces, structures, maps and normal modes."),
     Command("evaluate", "evaluate", "EvaluateOptions", "Compare estimated poses and amplitudes with the truth."),
     Command("animate", "animate", "AnimateOptions", "Structures along a normal mode or along an axis of a conformational space."),

@@ -10,7 +10,7 @@ from continuousflex_dl.core.io.particles import read_particles, write_star
 from continuousflex_dl.core.space.result import Space
 from continuousflex_dl.tests.synthetic import write_structure
 
-N_SMALL = 80
+N_SMALL, N_OTHER = 80, 50
 
 STAR_HEAD = """
 data_optics
@@ -47,7 +47,14 @@ def results(tmp_path_factory) -> dict[str, Path]:
     write_star(folder / "method" / "particles.star", table)
     options = ["--modes", str(modes), "-o", str(folder / "space"), "--clusters", "kmeans", "--n-clusters", "3"]
     assert main(["space", str(folder / "method"), *options]) == 0
-    return {"modes": folder / "modes", "method": folder / "method", "space": folder / "space"}
+    # another result of some of the particles, in another order and another folder
+    other = folder / "elsewhere" / "other"
+    other.mkdir(parents=True)
+    rows = np.random.default_rng(1).permutation(N_SMALL)[:N_OTHER]
+    write_star(other / "particles.star", table.take(rows))
+    coordinates = np.random.default_rng(2).normal(size=(N_OTHER, 2)) * [30, 10]
+    plain_space(coordinates).save(other / "space.npz")
+    return {name: folder / name for name in ("modes", "method", "space")} | {"other": other}
 
 
 @pytest.fixture(scope="session")
@@ -64,20 +71,26 @@ def write_large_space(folder: Path, count: int, seed: int = 0) -> Path:
     coordinates += rng.normal(scale=15, size=coordinates.shape)
     coordinates -= coordinates.mean(axis=0)
     folder.mkdir(parents=True, exist_ok=True)
-    Space(
-        coordinates=coordinates,
-        mean=np.zeros(3),
-        components=np.eye(3),
-        explained_variance_ratio=coordinates.var(axis=0) / coordinates.var(axis=0).sum(),
-        modes=np.array([7, 8, 9]),
-        method="pca",
-        converged=np.ones(count, dtype=bool),
-        set_index=np.zeros(count, dtype=np.int64),
-        distance=np.abs(rng.normal(size=count)),
-        inverse_error=0.0,
-    ).save(folder / "space.npz")
+    plain_space(coordinates, np.abs(rng.normal(size=count))).save(folder / "space.npz")
     rows = (f"{i % 1000 + 1:06d}@stack.mrcs 1 {0.3 + 0.1 * (i % 997) / 997:.4f}\n" for i in range(count))
     with open(folder / "particles.star", "w", encoding="utf-8") as stream:
         stream.write(STAR_HEAD)
         stream.writelines(rows)
     return folder
+
+
+def plain_space(coordinates: np.ndarray, distance: np.ndarray | None = None) -> Space:
+    """A space (n, d) whose axes are the amplitudes of modes 7 ..., all particles converged."""
+    count, axes = coordinates.shape
+    return Space(
+        coordinates=coordinates,
+        mean=np.zeros(axes),
+        components=np.eye(axes),
+        explained_variance_ratio=coordinates.var(axis=0) / coordinates.var(axis=0).sum(),
+        modes=np.arange(7, 7 + axes),
+        method="pca",
+        converged=np.ones(count, dtype=bool),
+        set_index=np.zeros(count, dtype=np.int64),
+        distance=np.zeros(count) if distance is None else distance,
+        inverse_error=0.0,
+    )

@@ -138,6 +138,7 @@ def test_select_group_play_and_export(results, tmp_path, opened):
         columns = {f"cflexSpace{axis + 1}": values for axis, values in enumerate(space.coordinates.T)}
         assert count == np.count_nonzero(recipe.mask(columns, len(space.coordinates)) & space.converged)
         assert 0 < count < len(space.coordinates)
+        assert page.evaluate("window.cflex.active.motion.last") is None  # drawing is no click, wherever it ends
 
         # saved under a name, undone, done again
         page.fill("#name", "drawn")
@@ -187,10 +188,27 @@ def test_select_group_play_and_export(results, tmp_path, opened):
         page.click("#animate")
         shown.until("document.querySelectorAll('#jobs details[data-state=done]').length === 2")
         assert "cflex animate" in page.inner_text("#command")
-        with page.expect_download() as download:
-            page.click("button:has-text('Figure SVG')")
-        assert b"<svg" in Path(download.value.path()).read_bytes()
         assert shown.data(".bench", "selected") == "0"
+
+        # a click shows the structure of a place, a button writes it, with its map; the figure has the place
+        page.locator("label:has-text('follow cursor') input").uncheck()
+        before = int(shown.data(".mol", "shown"))
+        place = box["x"] + 0.6 * box["width"], box["y"] + 0.5 * box["height"]
+        page.mouse.click(*place)
+        shown.until(f"Number(document.querySelector('.mol').dataset.shown) > {before}")
+        expected = page.evaluate("window.cflex.active.motion.last.place")
+        page.click("button.write")
+        shown.until("document.querySelectorAll('#jobs details[data-state=done]').length === 3")
+        command = page.inner_text("#command")
+        at = [float(number) for number in command.split("--at=")[1].split()[0].split(",")]
+        np.testing.assert_allclose(at, [expected["cflexSpace1"], expected["cflexSpace2"]], rtol=1e-5)
+        assert command.endswith("--maps")
+        assert {path.name for path in (tmp_path / "results" / "structure").iterdir()} >= {"place.cif", "place.mrc"}
+        with page.expect_download() as download:
+            page.click("button:has-text('SVG')")
+        assert b"<svg" in Path(download.value.path()).read_bytes()
+        assert page.inner_text("#command").startswith(f"cflex plot {results['space']} --x cflexSpace1 --y cflexSpace2")
+        assert "--axis 1 --at=cflexSpace1=" in page.inner_text("#command")
         page.click("h1")
         page.keyboard.press("Control+z")
         shown.until(f"document.querySelector('.bench').dataset.selected === '{count}'")
@@ -229,7 +247,7 @@ def test_select_group_play_and_export(results, tmp_path, opened):
 
 
 def test_modes_move_and_stand_beside_a_space(results, tmp_path, opened):
-    with viewer(results["modes"], results["space"], workspace=tmp_path) as client:
+    with viewer(results["modes"], results["space"], results["other"], workspace=tmp_path) as client:
         shown = opened(client)
         page = shown.page
         assert page.locator(".bench").count() == 2
@@ -239,6 +257,18 @@ def test_modes_move_and_stand_beside_a_space(results, tmp_path, opened):
         before = int(shown.data(".mol", "shown"))
         rows.nth(1).click()
         shown.until(f"Number(document.querySelector('.mol').dataset.shown) > {before + 3}")
+
+        # what is selected in one of two results is marked in the other, where it has the same particles
+        page.locator("select[aria-label=Result]").nth(0).select_option("2")
+        shown.until("document.querySelector('.plot')?.dataset.points === '50'")
+        shown.lasso(SQUARE)
+        count = int(shown.data(".bench", "selected"))
+        beside = ".bench:nth-child(2)"
+        shown.until(f"document.querySelector('{beside}').dataset.linked === '{count}'")
+        text = page.inner_text(f"{beside} .holder + .note")
+        assert f"{count} of the {count} selected beside are here, marked by crosses" in text
+        page.keyboard.press("Escape")
+        shown.until(f"document.querySelector('{beside}').dataset.linked === undefined")
         shown.check()
 
 

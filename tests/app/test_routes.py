@@ -11,7 +11,6 @@ pytest.importorskip("flask")
 
 from continuousflex_dl.app.commands import project_of
 from continuousflex_dl.app.guard import HEADERS
-from continuousflex_dl.app.scene import make_scene
 from continuousflex_dl.app.server import HEADER, make_app
 from continuousflex_dl.app.workspace import Workspace, checked_name
 from continuousflex_dl.cli.main import main
@@ -20,6 +19,7 @@ from continuousflex_dl.cli.view import read_dataset
 from continuousflex_dl.core.errors import InputError
 from continuousflex_dl.core.io.particles import read_particles, write_star
 from continuousflex_dl.core.space.result import Space
+from continuousflex_dl.core.space.scene import make_scene
 from continuousflex_dl.core.structure.reader import read_structure
 from continuousflex_dl.options.view import ViewOptions
 
@@ -109,6 +109,32 @@ def test_selection_is_that_of_cflex_group(client, space, workspace, results, tmp
     group = read_particles(tmp_path / "groups" / "group_01.star", check_images=False)
     whole = read_particles(results["space"] / "particles.star", check_images=False)
     assert group.stack_index.tolist() == whole.stack_index[expected].tolist()
+
+
+def test_selection_is_marked_in_another_result_of_the_same_particles(results, space, tmp_path):
+    """By image name: the other result has fewer particles, in another order, with other paths to the images."""
+    data = [read(results[name], tmp_path / name) for name in ("space", "other")]
+    client = make_app(data, "t").test_client()
+    client.environ_base["HTTP_" + HEADER.upper().replace("-", "_")] = "t"
+    names = [
+        [(Path(path).name, int(section)) for path, section in zip(table.stack_path, table.stack_index, strict=True)]
+        for table in (read_particles(results[name] / "particles.star") for name in ("space", "other"))
+    ]
+    chosen = np.flatnonzero((space.coordinates[:, 0] < 0) & space.converged)
+    selected = {names[0][row] for row in chosen}
+    there = [name in selected for name in names[1]]
+    head, (x, _) = unpacked(client.post("/api/1/linked", json={**AXES, "recipe": LEFT, "from": 0}).data)
+    assert head["shared"] == len(names[1])
+    assert head["count"] == sum(there) > 10
+    assert sorted(x) == sorted(data[1].space.coordinates[there, 0].astype(np.float32))
+    # and back: this result has all of them
+    head, _ = unpacked(client.post("/api/0/linked", json={**AXES, "recipe": LEFT, "from": 1}).data)
+    assert head["count"] == np.count_nonzero(data[1].space.coordinates[:, 0] < 0)
+    assert head["shared"] == len(names[1]) < len(names[0])
+    # two plots of one result
+    head, _ = unpacked(client.post("/api/0/linked", json={**AXES, "recipe": LEFT, "from": 0}).data)
+    assert head["count"] == len(chosen)
+    assert "number of a dataset" in client.post("/api/0/linked", json={"recipe": LEFT}).json["error"]
 
 
 def test_second_start_finds_selections_and_what_was_selected(client, results, workspace):
@@ -379,6 +405,7 @@ def test_large_particle_files_are_read_by_another_process(results, tmp_path, mon
     np.testing.assert_allclose(columns["cflexScore"], np.linspace(0.2, 0.8, N_SMALL), atol=1e-6)
     assert columns.ready()
     assert len(columns.take(np.array([3, 5]))) == 2
+    assert len(columns.images().stack_index) == N_SMALL
     with pytest.raises(KeyError):
         columns["none"]
 

@@ -26,24 +26,29 @@ export class Bench {
   async open(number = this.number) {
     this.motion?.stop();
     this.number = number;
+    this.note = null;
+    this.plot = null;
     this.recipe = this.data.current || EMPTY;
     this.count = null;
+    this.linkedText = '';
     this.build();
     if (this.data.kind === 'space') {
       await this.setAxes();
       if (this.recipe.steps.length) await this.select(this.recipe, { record: false });
     }
     this.app.changed(this);
+    this.app.selected(this);
     if (this.flexible) await this.motion.begin();
   }
 
   build() {
-    const { data } = this;
+    const { app, data } = this;
     const molPlace = h('div', { class: 'mol' }, h('div', { class: 'off' }, this.flexible ? 'Molecules are loading …' : 'This space has no structures; make it with --modes or --structure'));
     this.molecule = new Molecule(molPlace);
     this.motion = new Motion(this.number, data, this.molecule, {
       at: (point) => this.mark({ at: point }),
       path: (points) => this.mark({ path: points }),
+      write: (asked) => app.side.make('structure', asked),
     });
     const molCard = h('div', { class: 'card' }, molPlace, this.flexible ? this.motion.element : null);
     const choose = h('select', { 'aria-label': 'Result', onchange: guarded(() => this.open(Number(choose.value))) });
@@ -58,6 +63,7 @@ export class Bench {
     this.plot = new Plot(plotPlace, this.number, {
       drawn: (kind, corners) => this.drawn(kind, corners),
       moved: (values) => (this.flexible ? this.motion.place(values) : undefined),
+      picked: (values) => this.picked(values),
       changed: (text) => { this.drawnText = text; this.describe(); },
     });
     this.plot.palette = this.app.palette;
@@ -98,6 +104,7 @@ export class Bench {
     this.axesChosen = chosen;
     await this.plot.setAxes(chosen);
     if (this.recipe.steps.length) await this.showSelection();
+    await this.showLinked(this.app.beside(this));
     if (this.motion.points) await this.mark({ path: this.motion.points, at: null });
     this.app.axesChanged(this);
   }
@@ -114,6 +121,13 @@ export class Bench {
     if ('path' in marks) turned.path = shown && marks.path ? marks.path.map(turn) : null;
     if ('at' in marks) turned.at = shown && marks.at ? turn(marks.at) : null;
     await this.plot.setMarks(turned);
+  }
+
+  // A click: the structure of this place, which stays.
+  async picked(values) {
+    if (!this.flexible) return;
+    await this.plot.setMarks({ at: [values[this.picks.x.value], values[this.picks.y.value]] });
+    await this.motion.place(values);
   }
 
   async drawn(kind, corners) {
@@ -160,7 +174,37 @@ export class Bench {
     this.element.dataset.selected = head.count;
     this.element.dataset.lassoMs = Math.round(performance.now() - begin);
     this.describe();
+    this.app.selected(this);
   }
 
-  describe() { this.note.textContent = this.recipe.steps.length && this.count !== null ? `${whole(this.count)} of ${whole(this.data.count)} particles selected${this.marked < this.count ? `, ${whole(this.marked)} of these marked` : ''} · ${this.drawnText}` : this.drawnText; }
+  // Marks by crosses the particles that are selected in another bench.
+  async showLinked(other) {
+    const steps = other?.data.kind === 'space' && this.data.kind === 'space' && this.plot?.scene ? other.recipe.steps : [];
+    let points = null;
+    this.linkedText = '';
+    if (steps.length) {
+      const { x, y, z } = this.axesChosen;
+      const { head, arrays } = await postArrays(`${this.number}/linked`, { from: other.number, recipe: other.recipe, unconverged: this.app.unconverged, x: x.name, y: y.name, z: z?.name });
+      if (head.waiting) {
+        this.linkedText = 'the particle files are being read';
+        setTimeout(guarded(() => (this.element.isConnected ? this.showLinked(this.app.beside(this)) : undefined)), 2000);
+      } else if (!head.shared) {
+        this.linkedText = 'this result and the one beside share no particles';
+      } else {
+        points = head.count ? arrays : null;
+        this.linkedText = `${whole(head.count)} of the ${whole(other.count)} selected beside are here${head.count ? `, ${head.count > arrays[0].length ? `${whole(arrays[0].length)} of them ` : ''}marked by crosses` : ''}`;
+      }
+      this.element.dataset.linked = head.count ?? '';
+    } else delete this.element.dataset.linked;
+    if (this.plot?.scene) await this.plot.setLinked(points);
+    this.describe();
+  }
+
+  describe() {
+    if (!this.note) return;
+    const parts = [this.drawnText];
+    if (this.recipe.steps.length && this.count !== null) parts.unshift(`${whole(this.count)} of ${whole(this.data.count)} particles selected${this.marked < this.count ? `, ${whole(this.marked)} of these marked` : ''}`);
+    if (this.linkedText) parts.splice(-1, 0, this.linkedText);
+    this.note.textContent = parts.join(' · ');
+  }
 }

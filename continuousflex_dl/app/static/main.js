@@ -44,6 +44,14 @@ class App {
     if (bench === this.active) this.side?.refresh();
   }
 
+  beside(bench) { return this.benches.find((other) => other !== bench); }
+
+  // What is selected in one bench is marked in the other.
+  selected(bench) {
+    const other = this.beside(bench);
+    if (other) guarded(() => other.showLinked(bench))();
+  }
+
   axesChanged(bench) { this.side?.axesChanged(bench); }
 
   async compare() {
@@ -54,6 +62,7 @@ class App {
       second.element.remove();
       this.benches = [first];
       this.active = first;
+      await first.showLinked(null);
     } else {
       const bench = new Bench(this, this.datasets.length > 1 ? 1 : 0);
       this.benches.push(bench);

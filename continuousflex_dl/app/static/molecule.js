@@ -122,6 +122,4 @@ export class Molecule {
   }
 
   resize() { this.viewer?.handleResize(); this.viewer?.resetCamera?.(); }
-
-  picture() { return this.plugin?.helpers.viewportScreenshot?.getImageDataUri(); }
 }

@@ -6,7 +6,7 @@ import { fixed, guarded, h, latest, options, say } from './tools.js';
 const FRAME_MS = 90;
 
 export class Motion {
-  // told: { at(point), path(points) }
+  // told: { at(point), path(points), write(asked) }
   constructor(number, data, molecule, told) {
     Object.assign(this, { number, data, molecule, told, points: null, playing: false, direction: 1 });
     this.spheres = data.pseudoatoms;
@@ -15,16 +15,26 @@ export class Motion {
     this.play = h('button', { class: 'play', title: 'Play (Space)', onclick: guarded(() => this.toggle()) }, 'Play');
     this.map = h('input', { type: 'checkbox', onchange: guarded(() => this.mapSwitched()) });
     this.readout = h('span', { class: 'readout' });
+    this.write = h('button', { class: 'write', title: 'Write the structure that is shown, with its map where that is shown', onclick: guarded(() => { this.stop(); return this.told.write(this.asked()); }) }, 'Structure');
     this.sliders = this.makeSliders();
     this.bend = latest(() => this.bendNow());
     this.place = latest((values) => this.placeNow(values));
     const tools = data.kind === 'space' ? [h('label', {}, 'Path ', this.way)] : [];
     this.element = h('div', {},
-      h('div', { class: 'row' }, ...tools, this.play, data.kind === 'space' ? this.position : null, this.readout, h('label', { title: 'Map of the structure, 3 Å or coarser' }, this.map, ' map')),
+      h('div', { class: 'row' }, ...tools, this.play, data.kind === 'space' ? this.position : null, this.readout, h('label', { title: 'Map of the structure, 3 Å or coarser' }, this.map, ' map'), this.write),
       data.sliders.length ? h('details', {}, h('summary', { class: 'note' }, 'Amplitudes of the modes'), h('div', { class: 'sliders' }, ...this.sliders.map((s) => s.row),
         h('div', { class: 'row' }, h('button', { onclick: guarded(() => this.reset()) }, 'All zero')))) : null);
     this.fillWays();
   }
+
+  // What is shown, for the command that writes it: a place, amplitudes, or the mean of a selection.
+  asked() {
+    const shown = this.loaded && this.points ? { place: this.placeOf(this.points[Number(this.position.value)]) } : this.last;
+    if (!shown) throw new Error('this structure was made by a command before; its files are listed there');
+    return { ...shown, maps: this.map.checked };
+  }
+
+  placeOf(point) { return Object.fromEntries(point.map((value, k) => [this.data.axes[k], value])); }
 
   fillWays(drawn = null) {
     if (this.data.kind !== 'space') return;
@@ -80,10 +90,11 @@ export class Motion {
       this.loaded = true;
     }
     this.position.value = frame;
+    this.placed = true;
     const energy = this.found.energy?.[frame];
     this.readout.textContent = `${frame + 1}/${this.points.length} · RMSD ${this.found.rmsd[frame].toFixed(1)} Å${energy == null ? '' : ` · ${energy.toFixed(1)} kT`}`;
     await Promise.all([this.molecule.setFrame(frame), this.told.at(this.points[frame])]);
-    if (this.map.checked) await this.mapOf({ place: Object.fromEntries(this.points[frame].map((value, k) => [this.data.axes[k], value])) });
+    if (this.map.checked) await this.mapOf({ place: this.placeOf(this.points[frame]) });
   }
 
   async toggle() {
@@ -134,18 +145,27 @@ export class Motion {
   }
 
   async show(ask) {
-    this.loaded = false;
-    this.readout.textContent = '';
+    this.forget();
     this.last = ask;
+    if (!ask.place && this.placed) await this.told.at(null);
+    this.placed = Boolean(ask.place);
     await this.molecule.show(await postText(`${this.number}/structure`, ask), { spheres: this.spheres });
   }
 
-  async mapOf(ask) { this.last = ask; await this.molecule.showMap(await postBytes(`${this.number}/structure`, { ...ask, map: true })); }
+  // Something else is shown.
+  forget() {
+    this.loaded = false;
+    this.last = null;
+    this.readout.textContent = '';
+  }
+
+  async mapOf(ask) { await this.molecule.showMap(await postBytes(`${this.number}/structure`, { ...ask, map: true })); }
 
   async mapSwitched() {
     if (!this.map.checked) { await this.molecule.hideMap(); return; }
     if (this.points && this.loaded) await this.go(Number(this.position.value));
-    else await this.mapOf(this.last || {});
+    else if (this.last) await this.mapOf(this.last);
+    else throw new Error('the map of a structure that was made before is made by its command');
   }
 
   async reset() {

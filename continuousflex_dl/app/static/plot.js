@@ -14,7 +14,7 @@ const POINTS = document.createElement('canvas').getContext('webgl') ? 'scattergl
 const LEAST_DISTANCE_PX = 3;
 
 export class Plot {
-  // told: { drawn(kind, corners), moved(values), changed(text) }
+  // told: { drawn(kind, corners), moved(values), picked(values), changed(text) }
   constructor(place, number, told) {
     this.place = place;
     this.number = number;
@@ -25,6 +25,16 @@ export class Plot {
     this.refetch = later(guarded(() => this.load()), 180);
     this.follow = latest((event) => this.onMove(event));
     place.addEventListener('mousemove', (event) => { if (this.following) this.follow(event); });
+    // a click, whatever is drawn by dragging; while the button is down Plotly covers the page
+    let down = null;
+    const far = (event) => down && Math.hypot(event.clientX - down.clientX, event.clientY - down.clientY) >= LEAST_DISTANCE_PX;
+    place.addEventListener('mousedown', (event) => { down = event.button === 0 && event.detail === 1 ? event : null; }, true);
+    window.addEventListener('mousemove', (event) => { if (far(event)) down = null; }, true);  // an outline ends where it began
+    window.addEventListener('mouseup', guarded((event) => {
+      const values = down && this.valuesAt(event);
+      down = null;
+      return values ? this.told.picked(values) : undefined;
+    }), true);
     // marks are drawn over the plot: drawing the points again for each of them is slow without a graphics card
     this.overlay = h('canvas', { class: 'overlay', 'aria-hidden': 'true' });
     new ResizeObserver(() => { if (this.gd) window.Plotly.Plots.resize(this.place); }).observe(place);
@@ -34,6 +44,7 @@ export class Plot {
     this.axes = { x, y, z, color };
     this.window = null;
     this.selection = null;
+    this.linked = null;
     this.marks.outline = null;
     await this.load(true);
   }
@@ -56,6 +67,7 @@ export class Plot {
   }
 
   async setSelection(points) { this.selection = points; await this.mark(); }
+  async setLinked(points) { this.linked = points; await this.mark(); }
   async setMarks(marks) { Object.assign(this.marks, marks); await this.mark(); }
   async mark() { if (this.flat) this.paint(); else await this.draw(); }
   async setMode(mode) { this.mode = mode; if (this.gd && this.flat) await window.Plotly.relayout(this.place, { dragmode: MODES[mode] }); }
@@ -105,6 +117,19 @@ export class Plot {
         ink.fill();
       }
     }
+    if (this.linked) {
+      const arm = this.scene.x.length > 3000 ? 2.5 : 4;
+      ink.beginPath();
+      const [lx, ly] = this.linked;
+      for (let k = 0; k < lx.length; k++) {
+        const [px, py] = at([lx[k], ly[k]]);
+        ink.moveTo(px - arm, py - arm);
+        ink.lineTo(px + arm, py + arm);
+        ink.moveTo(px - arm, py + arm);
+        ink.lineTo(px + arm, py - arm);
+      }
+      for (const [color, width] of [['#fff', 3.5], [INK, 1.3]]) { Object.assign(ink, { strokeStyle: color, lineWidth: width }); ink.stroke(); }
+    }
     const line = (points, color, width, close) => {
       ink.beginPath();
       points.forEach((point, k) => ink[k ? 'lineTo' : 'moveTo'](...at(point)));
@@ -130,7 +155,7 @@ export class Plot {
     ink.restore();
   }
 
-  traces({ whole: everything = false } = {}) {
+  traces() {
     const { head, counts, x, y, z, color, rows } = this.scene;
     const { color: by } = this.axes;
     const many = x.length < head.inside;
@@ -150,28 +175,24 @@ export class Plot {
     marker.size = z ? Math.max(1.5, size * 0.6) : size;
     marker.opacity = many && !by ? 0.55 : 0.85;
     traces.push(z ? { ...shared, type: 'scatter3d', z, marker } : { ...shared, type: POINTS, marker });
-    if (this.flat && !everything) return traces;
+    if (this.flat) return traces;  // marks are painted over it
     if (this.selection) {
       const [sx, sy, sz] = this.selection;
-      const look = { mode: 'markers', hoverinfo: 'skip', name: 'selected', x: sx, y: sy };
-      const ring = { color: SELECTED, size: marker.size + (z ? 1 : 1.5), opacity: 0.8 };
-      traces.push(z ? { ...look, type: 'scatter3d', z: sz, marker: ring } : { ...look, type: POINTS, marker: ring });
+      const ring = { color: SELECTED, size: marker.size + 1, opacity: 0.8 };
+      traces.push({ type: 'scatter3d', mode: 'markers', hoverinfo: 'skip', name: 'selected', x: sx, y: sy, z: sz, marker: ring });
+    }
+    if (this.linked) {
+      const [lx, ly, lz] = this.linked;
+      traces.push({ type: 'scatter3d', mode: 'markers', hoverinfo: 'skip', name: 'beside', x: lx, y: ly, z: lz, marker: { color: INK, symbol: 'x', size: marker.size } });
     }
     return [...traces, ...this.drawings()];
   }
 
+  // Path and place in three dimensions.
   drawings() {
-    const { outline, path, at, basins } = this.marks;
-    const kind = this.flat ? 'scatter' : 'scatter3d';
-    const line = (points, look) => ({
-      type: kind, hoverinfo: 'skip', x: points.map((p) => p[0]), y: points.map((p) => p[1]),
-      ...(this.flat ? {} : { z: points.map((p) => p[2] ?? 0) }), ...look,
-    });
+    const { path, at } = this.marks;
+    const line = (points, look) => ({ type: 'scatter3d', hoverinfo: 'skip', x: points.map((p) => p[0]), y: points.map((p) => p[1]), z: points.map((p) => p[2] ?? 0), ...look });
     const found = [];
-    if (outline && this.flat) found.push(line([...outline, outline[0]], { mode: 'lines', line: { color: SELECTED, width: 1.5 }, name: 'outline' }));
-    if (basins?.length && this.flat) {
-      found.push({ ...line(basins, { mode: 'text', name: 'basins' }), text: basins.map((_, k) => `▾${k + 1}`), textfont: { size: 15, color: INK } });
-    }
     if (path) found.push(line(path, { mode: 'lines+markers', line: { color: INK, width: 2 }, marker: { color: INK, size: 3 }, name: 'path' }));
     if (at) found.push(line([at], { mode: 'markers', marker: { color: '#fff', size: 12, symbol: 'circle', line: { color: INK, width: 3 } }, name: 'here' }));
     return found;
@@ -253,21 +274,29 @@ export class Plot {
   }
 
   async onMove(event) {
-    if (!this.flat || !this.gd?._fullLayout) return;
+    const values = this.valuesAt(event);
+    if (values) await this.told.moved(values);
+  }
+
+  // Values of the two columns under the cursor; null outside.
+  valuesAt(event) {
+    if (!this.flat || !this.gd?._fullLayout) return null;
     const { xaxis, yaxis } = this.gd._fullLayout;
     const box = this.place.getBoundingClientRect();
     const px = event.clientX - box.left - xaxis._offset;
     const py = event.clientY - box.top - yaxis._offset;
-    if (px < 0 || py < 0 || px > xaxis._length || py > yaxis._length) return;
-    await this.told.moved({ [this.axes.x.name]: xaxis.p2d(px), [this.axes.y.name]: yaxis.p2d(py) });
+    if (px < 0 || py < 0 || px > xaxis._length || py > yaxis._length) return null;
+    return { [this.axes.x.name]: xaxis.p2d(px), [this.axes.y.name]: yaxis.p2d(py) };
   }
 
-  // A picture with all marks, as a data address.
-  picture(format) {
-    const layout = this.layout();
-    for (const axis of ['xaxis', 'yaxis']) if (this.flat) layout[axis].range = [...this.gd.layout[axis].range];
-    const figure = { data: this.traces({ whole: true }), layout };
-    return window.Plotly.toImage(figure, { format, width: 900, height: 700, scale: format === 'png' ? 2 : 1 });
+  // What is seen, for the command that draws it.
+  asked() {
+    const { x, y, z, color } = this.axes;
+    const seen = { x: x.name, y: y.name, z: z?.name, color: color?.name, palette: (this.palette || 'Viridis').toLowerCase() };
+    if (this.flat) return { ...seen, window: this.window || undefined };
+    const eye = this.gd._fullLayout.scene._scene?.getCamera().eye || { x: 1.25, y: 1.25, z: 1.25 };
+    const degrees = (tangent) => Math.round((1800 * tangent) / Math.PI) / 10;
+    return { ...seen, direction: [degrees(Math.atan2(eye.z, Math.hypot(eye.x, eye.y))), degrees(Math.atan2(eye.y, eye.x))] };
   }
 }
 

@@ -7,6 +7,8 @@ import { INK, SELECTED, guarded, h, later, options, say, whole } from './tools.j
 
 const SHOWN = 9;
 const JOBS_MS = 1500;
+const FIGURE = /\.(svg|png|pdf|gif)$/;
+const fileOf = (job, name) => `jobs/${job.number}/${name.split('/').map(encodeURIComponent).join('/')}`;
 
 export class Side {
   constructor(app, place) {
@@ -56,7 +58,7 @@ export class Side {
       this.slices,
       button('RELION', () => this.make('export', { ...this.selectionAsked(), program: 'star' })),
       button('Xmipp', () => this.make('export', { ...this.selectionAsked(), program: 'xmd' })), this.scipion);
-    this.ofFigure = h('div', { class: 'row' }, button('Figure SVG', () => this.figure('svg')), button('Figure PNG', () => this.figure('png')));
+    this.ofFigure = h('div', { class: 'row' }, 'Figure ', ...['SVG', 'PNG', 'PDF'].map((kind) => button(kind, () => this.figure(kind.toLowerCase()), 'The plot as it is seen: columns, window, selection, path')));
     place.replaceChildren(this.ofParticles,
       h('section', {}, h('h2', {}, 'Make'), this.ofSelection,
         h('div', { class: 'row' }, h('button', { id: 'animate', onclick: guarded(() => this.make('animate', this.motionAsked())), title: 'Structures along the path' }, 'Motion'), this.movie),
@@ -122,12 +124,12 @@ export class Side {
     this.list.replaceChildren(...selections.map(({ name, count, recipe, error }) => h('li', { 'data-name': name },
       h('span', {}, name), h('span', { class: error ? 'error' : '' }, error || whole(count)),
       h('button', { onclick: guarded(() => { this.name.value = name; return bench.select(recipe); }), disabled: Boolean(error) }, 'Show'),
-      h('button', { onclick: guarded(() => this.mean(recipe)), disabled: Boolean(error) || !bench.flexible, title: 'Mean structure of the selection' }, 'Structure'),
+      h('button', { onclick: guarded(() => this.mean(name, recipe)), disabled: Boolean(error) || !bench.flexible, title: 'Mean structure of the selection' }, 'Structure'),
       h('button', { onclick: guarded(() => this.forget(name, recipe)), 'aria-label': `Remove ${name}` }, '✕'))));
     await Promise.all([this.drawHistograms(), this.drawGallery()]);
   }
 
-  mean(recipe) { this.bench.motion.stop(); return this.bench.motion.show({ recipe, unconverged: this.app.unconverged }); }
+  mean(name, recipe) { this.bench.motion.stop(); return this.bench.motion.show({ recipe, selections: [name], unconverged: this.app.unconverged }); }
 
   async drawHistograms() {
     const { bench } = this;
@@ -175,21 +177,38 @@ export class Side {
 
   turn(by) { this.first = Math.max(0, this.first + by * SHOWN); return this.drawGallery(); }
 
+  // Runs a command, shows it, and gives the number of its job.
   async make(what, asked) {
     const { number } = this.bench;
     // of two benches, that of this one is meant
-    if (asked.selections && !asked.selections.length) await this.bench.showSelection();
-    const { command } = await post(`${number}/command/${what}`, { ...asked, run: true });
+    const current = asked.selected || (asked.selections && !asked.selections.length);
+    if (current) await this.bench.showSelection();
+    const { command, job } = await post(`${number}/command/${what}`, { ...asked, run: true });
     this.command.textContent = command;
     this.refresh();
     await this.drawJobs();
+    return job;
   }
 
+  // The figure is drawn by a command; when it is there the browser takes it.
   async figure(format) {
     const { bench } = this;
-    const link = h('a', { href: await bench.plot.picture(format), download: `${bench.data.name.replace(/\W+/g, '_')}.${format}` });
-    link.click();
-    this.command.textContent = `cflex space ${bench.data.path} -o report    # its report.html holds the same plots`;
+    const { marks, axes: { x, y, z } } = bench.plot;
+    const { way, corners } = this.motionAsked();
+    const asked = {
+      ...bench.plot.asked(), format, selected: bench.recipe.steps.length > 0, unconverged: this.app.unconverged,
+      ...(marks.path ? { way, corners } : {}), ...(marks.at ? { at: Object.fromEntries([x, y, z].filter(Boolean).map(({ name }, k) => [name, marks.at[k]])) } : {}),
+    };
+    this.wanted = await this.make('plot', asked);
+    say('the figure is being drawn');
+  }
+
+  take(jobs) {
+    const job = jobs.find(({ number }) => number === this.wanted);
+    const file = job?.state === 'done' && job.files.find((name) => FIGURE.test(name));
+    if (!file) return;
+    this.wanted = null;
+    h('a', { href: `api/${fileOf(job, file)}`, download: `${this.bench.data.name.replace(/\W+/g, '_')}_${file}` }).click();
   }
 
   async watch() {
@@ -204,14 +223,16 @@ export class Side {
     const text = JSON.stringify(jobs);
     if (text === this.jobsText) return;
     this.jobsText = text;
+    this.take(jobs);
     const open = new Set([...this.jobs.querySelectorAll('details[open]')].map((d) => d.dataset.number));
     this.jobs.replaceChildren(...jobs.map((job) => this.jobElement(job, open.has(String(job.number)) || job.state === 'failed')));
   }
 
   jobElement(job, open) {
     const files = job.files.map((name) => {
-      const place = `jobs/${job.number}/${name.split('/').map(encodeURIComponent).join('/')}`;
+      const place = fileOf(job, name);
       return h('li', {}, h('span', {}, h('a', { href: `api/${place}`, download: '' }, name)),
+        FIGURE.test(name) ? h('a', { href: `api/${place}?shown=1`, target: '_blank' }, 'Show') : null,
         /\.(mrc)$/.test(name) ? h('button', { onclick: guarded(() => this.showMap(place)) }, 'Show') : null,
         /\.(cif)$/.test(name) ? h('button', { onclick: guarded(() => this.showStructure(place)) }, 'Show') : null);
     });
@@ -231,7 +252,7 @@ export class Side {
   async showStructure(place) {
     const text = await (await fetch(`api/${place}?shown=1`)).text();
     this.bench.motion.stop();
-    this.bench.motion.loaded = false;
+    this.bench.motion.forget();
     await this.bench.molecule.show(text, { spheres: this.bench.motion.spheres });
   }
 }

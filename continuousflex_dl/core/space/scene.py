@@ -1,4 +1,4 @@
-"""What the page draws of many particles: counts of all of them, and a subset that is as dense where they are."""
+"""What is drawn of many particles: counts of all of them, and a subset that is as dense where they are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 BINS_X, BINS_Y = 180, 140
+MARKED = 4000  # particles of a selection that are marked, at most
 _MARGIN, _TAIL_PERCENT = 0.04, 0.02
+_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class Scene:
     window: tuple[float, float, float, float]
 
 
+def fair_order(count: int) -> NDArray[np.int32]:
+    """A random order of the particles, the same every time; its begin is a fair sample of them."""
+    return np.random.default_rng(_SEED).permutation(count).astype(np.int32)
+
+
 def window_of(x: Floats, y: Floats) -> tuple[float, float, float, float]:
     """Window that shows the particles, but for the farthest two in ten thousand on each side."""
     edges: list[float] = []
@@ -47,7 +54,7 @@ def window_of(x: Floats, y: Floats) -> tuple[float, float, float, float]:
     return edges[0], edges[1], edges[2], edges[3]
 
 
-def make_scene(x: Floats, y: Floats, limit: int, window: Sequence[float] | None, order: NDArray[np.int64]) -> Scene:
+def make_scene(x: Floats, y: Floats, limit: int, window: Sequence[float] | None, order: NDArray[np.integer]) -> Scene:
     """Count particles in a window, and choose those that are drawn.
 
     Parameters
