@@ -1,4 +1,7 @@
-"""Names that protocols, viewers and wizards share. Imports nothing."""
+"""Names that protocols, viewers and wizards share; those that commands share too come from `options`."""
+
+from .options.files import PARTICLES_FILE as PARTICLES_FILE
+from .options.files import PREDICTIONS_FILE as PREDICTIONS_FILE
 
 PACKAGE = "continuousflex_dl"
 
@@ -12,7 +15,6 @@ PROGRAM_SPACE = "CflexSpace"
 # files that the commands write
 MODES_FILE = "modes.npz"
 REFERENCE_FILE = "reference.cif"
-PARTICLES_FILE = "particles.star"
 CALIBRATION_FILE = "calibration.json"
 TRUTH_FILE = "truth.star"
 SPACE_FILE = "space.npz"
@@ -25,7 +27,6 @@ RECORD_FILE = "run.json"
 PSEUDOATOMS_FILE = "pseudoatoms.cif"
 MODEL_MAP_FILE = "model.mrc"
 MODEL_FILE = "model.json"
-PREDICTIONS_FILE = "predictions.star"
 
 # attributes of pwem's FlexInfo: where the space of a set, and its conformations, are kept
 SPACE_ATTRIBUTE = "cflexSpace"

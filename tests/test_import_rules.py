@@ -21,7 +21,7 @@ ALLOWED = {
     "protocols": {"options", "convert", "protocols", "constants"},
     "viewers": {"options", "convert", "protocols", "viewers"},
     "wizards": {"options", "convert", "protocols", "viewers", "wizards"},
-    "constants": set(),
+    "constants": {"options"},
     "bibtex": set(),
     "_version": set(),
     "_plugin": {"options"},

@@ -20,6 +20,7 @@ from ..core.io.particle_table import ParticleTable
 from ..core.io.particles import read_particles, write_star_parts
 from ..core.particles.stack import ImageStack
 from ..options.deephemnma import DeephemnmaInferOptions
+from ..options.files import PREDICTIONS_FILE
 from .alignment import largest_shift_px
 from .run import Run
 from .shards import run_blocks
@@ -27,14 +28,13 @@ from .shards import run_blocks
 if TYPE_CHECKING:
     from ..core.deephemnma.predict import Network
 
-PREDICTIONS = "predictions.star"
 _HARMLESS = {"output", "threads", "resume", "overwrite", "verbose", "debug", "device"}
 _PORTION = 1 << 13
 
 
 def run_deephemnma_infer(options: DeephemnmaInferOptions, run: Run) -> None:
     """Predict every particle and write predictions.star."""
-    final = run.path(PREDICTIONS)
+    final = run.path(PREDICTIONS_FILE)
     if options.resume and final.exists() and run.path("run.json").exists():
         run.say(f"{final} is complete; nothing to do")
         run.when_recorded(lambda: shutil.rmtree(run.path("blocks"), ignore_errors=True))

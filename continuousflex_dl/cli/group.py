@@ -22,6 +22,7 @@ from ..core.space.recipe import Recipe
 from ..core.space.select import select_polygon, select_where
 from ..core.space.ways import main_path
 from ..core.structure.writer import write_structure
+from ..options.files import PARTICLES_FILE
 from ..options.group import GroupOptions
 from .columns import NumberColumns
 from .run import Run
@@ -30,7 +31,7 @@ from .space_folder import SpaceFolder, path_of, read_space_folder
 if TYPE_CHECKING:
     from ..core.reconstruction.maps import Maps
 
-TABLE_NAME, PICTURE_NAME, PARTICLES_NAME = "groups.csv", "groups.png", "particles.star"
+TABLE_NAME, PICTURE_NAME = "groups.csv", "groups.png"
 GROUP_COLUMN = "cflexGroup"
 _DEFAULT_SLICES = 10
 
@@ -181,7 +182,7 @@ def _write_subsets(run: Run, table: ParticleTable, groups: list[Group], folder: 
         labels[group.rows] = number
     particles = table.particles.with_columns({GROUP_COLUMN: shortest(labels)})
     marked = ParticleTable(table.source, particles, table.optics, table.locations)
-    write_star(run.path(PARTICLES_NAME), marked)
+    write_star(run.path(PARTICLES_FILE), marked)
     for group in groups:
         write_star(run.path(f"{group.name}.star"), marked.take(group.rows))
         centre = folder.space.coordinates[group.rows].mean(axis=0)

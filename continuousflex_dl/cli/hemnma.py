@@ -19,6 +19,7 @@ from ..core.io.modes import read_modes
 from ..core.io.particle_table import ParticleTable
 from ..core.io.particles import read_particles, write_star_parts
 from ..core.particles.stack import ImageStack
+from ..options.files import PARTICLES_FILE
 from ..options.hemnma import HemnmaOptions
 from .alignment import hemnma_of
 from .calibration import CALIBRATION_NAME, read_calibration, write_calibration
@@ -37,7 +38,7 @@ _PORTION = 1 << 13  # particles in memory at one time when the result is written
 
 def run(options: HemnmaOptions, run: Run) -> None:
     """Align every particle and write DIR/particles.star."""
-    final = run.path("particles.star")
+    final = run.path(PARTICLES_FILE)
     if options.resume and final.exists() and run.path("run.json").exists():
         run.say(f"{final} is complete; nothing to do")
         run.when_recorded(lambda: shutil.rmtree(run.path("blocks"), ignore_errors=True))

@@ -16,6 +16,7 @@ from ..core.io.modes import read_modes
 from ..core.io.mrc import write_stack
 from ..core.io.particle_table import CtfParameters, ParticleTable
 from ..core.io.particles import write_star
+from ..options.files import PARTICLES_FILE
 from ..options.simulate import SimulateOptions
 from .run import Run
 
@@ -115,7 +116,7 @@ def run(options: SimulateOptions, run: Run) -> None:
             truth = truth.with_results(frame=drawn.frame + 1)
             _write_coordinates(run.path("truth.h5"), structures, centre, count, len(weights), matched, block)
         write_star(run.path(_TRUTH), truth)
-        write_star(run.path("particles.star"), table)
+        write_star(run.path(PARTICLES_FILE), table)
     run.result(
         particles=count,
         box=size,
@@ -126,7 +127,7 @@ def run(options: SimulateOptions, run: Run) -> None:
         f"{count} particles of {size} px, {microscope.final_pixel_size:g} Å/px, "
         f"{'no noise' if options.noiseless else f'SNR {options.snr:g}'}, {'no CTF' if ctf is None else 'CTF'}"
     )
-    print(f"written: {run.path('particles.star')} and {run.path(_TRUTH)}")
+    print(f"written: {run.path(PARTICLES_FILE)} and {run.path(_TRUTH)}")
 
 
 def _block_seed(seed: int, block: int) -> int:

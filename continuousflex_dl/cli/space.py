@@ -24,11 +24,11 @@ from ..core.space.landscape import LANDSCAPE_NAME, Landscape, make_landscape
 from ..core.space.paths import write_path
 from ..core.space.result import SPACE_NAME, Space
 from ..core.structure.writer import write_structure
+from ..options.files import PARTICLES_FILE
 from ..options.space import SpaceOptions
 from .evaluate import ensemble_rmsd, read_table, say_what_is_left_out
 from .run import Run
 from .space_inputs import (
-    PARTICLES_NAME,
     find_conformations,
     find_particles,
     read_atoms,
@@ -39,7 +39,7 @@ REPORT_NAME, MOTION_NAME, PATH_NAME = "report.html", "axis_1.cif", "path.csv"
 COORDINATE_COLUMN, GROUP_COLUMN, DISTANCE_COLUMN = "cflexSpace", "cflexGroup", "cflexMahalanobis"
 _FILES = (
     (SPACE_NAME, "coordinates of the particles, axes, mean and explained variance (NumPy)"),
-    (PARTICLES_NAME, "the particles with their coordinates in the space (_cflexSpace1 ...)"),
+    (PARTICLES_FILE, "the particles with their coordinates in the space (_cflexSpace1 ...)"),
     (LANDSCAPE_NAME, "free energy on a grid, with errors and basins (NumPy)"),
     (PATH_NAME, "path of least free energy between the two deepest basins, in coordinates of the space"),
     (MODES_NAME, "the normal modes of the amplitudes"),
@@ -85,7 +85,7 @@ def run(options: SpaceOptions, run: Run) -> None:
         notes = _notes(space, used, features, options)
         space.save(run.path(SPACE_NAME))
         table = _merged(tables, paths, run)
-        write_star(run.path(PARTICLES_NAME), with_columns(table, space, labels))
+        write_star(run.path(PARTICLES_FILE), with_columns(table, space, labels))
     decoder = _decoder(options, run, space, known, files)
     landscape = None
     with run.stage("free energy"):

@@ -15,8 +15,9 @@ from ..core.space.landscape import LANDSCAPE_NAME, Landscape, make_landscape
 from ..core.space.paths import read_path
 from ..core.space.places import place_with
 from ..core.space.result import SPACE_NAME, Space
+from ..options.files import PARTICLES_FILE
 from .run import Run
-from .space_inputs import PARTICLES_NAME, read_atoms
+from .space_inputs import read_atoms
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class SpaceFolder:
     @property
     def particles(self) -> Path:
         """The particle file."""
-        return self.path / PARTICLES_NAME
+        return self.path / PARTICLES_FILE
 
     def need_decoder(self) -> Decoder:
         """Give the decoder.

@@ -13,12 +13,10 @@ from ..core.io.modes import MODES_NAME, REFERENCE_NAME, read_modes, read_referen
 from ..core.space.features import CONFORMATIONS_NAME
 from ..core.structure.atoms import Structure
 from ..core.structure.reader import read_structure
+from ..options.files import PARTICLES_FILE, RESULT_FILES
 from .run import RECORD_NAME, Run
 
 log = logging.getLogger(__name__)
-
-PARTICLES_NAME = "particles.star"
-RESULTS = (PARTICLES_NAME, "predictions.star")  # names of the particles in result directories
 
 
 def find_particles(given: str) -> Path:
@@ -28,9 +26,9 @@ def find_particles(given: str) -> Path:
         raise InputError(f"{path}: no such file or directory; give a particle file or a result directory")
     if not path.is_dir():
         return path
-    inside = next((path / name for name in RESULTS if (path / name).is_file()), None)
+    inside = next((path / name for name in RESULT_FILES if (path / name).is_file()), None)
     if inside is None:
-        raise InputError(f"{path}: holds no {PARTICLES_NAME}; expected the result of a command such as cflex hemnma")
+        raise InputError(f"{path}: holds no {PARTICLES_FILE}; expected the result of a command such as cflex hemnma")
     return inside
 
 

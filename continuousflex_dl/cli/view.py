@@ -17,10 +17,11 @@ from ..core.io.particles import read_particles
 from ..core.space.features import CONFORMATIONS_NAME
 from ..core.space.landscape import LANDSCAPE_NAME, Landscape
 from ..core.space.result import SPACE_NAME
+from ..options.files import RESULT_FILES
 from ..options.view import ViewOptions
 from .run import Run
 from .space_folder import read_space_folder
-from .space_inputs import RESULTS, atoms_of
+from .space_inputs import atoms_of
 
 if TYPE_CHECKING:
     from ..app.dataset import Dataset
@@ -79,7 +80,7 @@ def read_dataset(folder: Path, workspace: Path, structure: str | None, run: Run)
         raise InputError(f"{folder}: no such directory; give one that cflex space, nma or a method wrote")
     folder, workspace = folder.absolute(), workspace.absolute()
     name = folder.name if folder.name not in (SPACE_FOLDER, "hemnma", "nma") else f"{folder.parent.name}/{folder.name}"
-    particles = next((path for name in RESULTS if (path := folder / name).is_file()), None)
+    particles = next((path for name in RESULT_FILES if (path := folder / name).is_file()), None)
     has_space, has_particles = (folder / SPACE_NAME).is_file(), particles is not None
     if not has_space and not has_particles and (folder / MODES_NAME).is_file():
         modes = read_modes(folder / MODES_NAME)

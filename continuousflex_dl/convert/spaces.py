@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..core.io.atomic import atomic_path
 from ..core.io.particles import read_particles, write_star
+from ..options.files import PARTICLES_FILE
 from .images import ConversionError
 
 _PER_PARTICLE = ("coordinates", "converged", "scores", "set_index", "distance", "groups")
@@ -73,7 +74,7 @@ def write_space_folder(particles: Any, source: str | os.PathLike[str], target: s
         arrays["conformations"] = np.array(names if whole else [], dtype=str)
     with atomic_path(new / "space.npz") as temporary:
         np.savez(temporary, **arrays)
-    write_star(new / "particles.star", read_particles(old / "particles.star", check_images=False).take(chosen))
+    write_star(new / PARTICLES_FILE, read_particles(old / PARTICLES_FILE, check_images=False).take(chosen))
     for name in (*_BESIDE, *([_WHOLE] if whole else [])):
         if (old / name).is_file() and not os.path.lexists(new / name):
             os.symlink(_relative(old / name, new), new / name)

@@ -11,13 +11,12 @@ from pyworkflow.viewer import DESKTOP_TKINTER, ProtocolViewer, Viewer
 from ..convert import ConversionError
 from ..options import OptionError
 from ..options.base import parse_mode_list
+from ..options.files import RESULT_FILES
 from ..protocols import CflexProtDeepHEMNMAInfer, CflexProtHEMNMA, CflexProtSimulate
 from . import plots
 from .data import ParticleValues, amplitude_values
 from .web import WebView
 from .windows import FigureView
-
-PARTICLE_FILES = ("particles.star", "predictions.star")
 
 
 def chosen(found: ParticleValues, selection: str) -> list[int]:
@@ -96,7 +95,7 @@ class CflexHEMNMAViewer(ProtocolViewer):
         }
 
     def _showBrowser(self, paramName=None):
-        if not any(os.path.exists(self.protocol._resultPath(name)) for name in PARTICLE_FILES):
+        if not any(os.path.exists(self.protocol._resultPath(name)) for name in RESULT_FILES):
             return [self.errorMessage("There are no particles yet.")]
         return [WebView(self.protocol._resultPath())]
 

@@ -9,13 +9,14 @@ import pyworkflow.protocol.params as params
 from pyworkflow.viewer import DESKTOP_TKINTER, ProtocolViewer
 
 from ..convert import ConversionError, read_latents, read_scores
+from ..options.files import PARTICLES_FILE
 from ..protocols import CflexProtCryoViTInfer, CflexProtCryoViTTrain
 from . import plots, plots_training
 from .viewer_modes import read_table
 from .web import WebView
 from .windows import FigureView
 
-CONFORMATIONS, PARTICLES, CURVES = "conformations.h5", "particles.star", "loss.csv"
+CONFORMATIONS, CURVES = "conformations.h5", "loss.csv"
 
 
 def latent_figure(conformations: str, star: str):
@@ -57,7 +58,7 @@ class CflexCryoViTViewer(ProtocolViewer):
         }
 
     def _showBrowser(self, paramName=None):
-        if not os.path.exists(self.protocol._resultPath(PARTICLES)):
+        if not os.path.exists(self.protocol._resultPath(PARTICLES_FILE)):
             return [self.errorMessage("There are no particles yet.")]
         return [WebView(self.protocol._resultPath())]
 
@@ -68,11 +69,11 @@ class CflexCryoViTViewer(ProtocolViewer):
             return [self.errorMessage(str(error))]
 
     def _showLatents(self, paramName=None):
-        paths = [self.protocol._resultPath(name) for name in (CONFORMATIONS, PARTICLES)]
+        paths = [self.protocol._resultPath(name) for name in (CONFORMATIONS, PARTICLES_FILE)]
         return self._show(lambda: latent_figure(*paths), "Latents")
 
     def _showScores(self, paramName=None):
-        path = self.protocol._resultPath(PARTICLES)
+        path = self.protocol._resultPath(PARTICLES_FILE)
         return self._show(lambda: plots.histogram(read_scores(path), "score", unit=""), "Scores")
 
     def _showCurves(self, paramName=None):

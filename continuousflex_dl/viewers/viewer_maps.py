@@ -9,12 +9,13 @@ import pyworkflow.protocol.params as params
 from pyworkflow.viewer import DESKTOP_TKINTER, ProtocolViewer
 
 from ..convert import ConversionError, read_groups, read_space
+from ..options.files import PARTICLES_FILE
 from ..protocols import CflexProtGroup, CflexProtReconstruct
 from . import plots, plots_maps
 from .maps import central_slices, read_curves
 from .windows import FigureView
 
-GROUPS, PARTICLES, SPACE = "groups.csv", "particles.star", "space.npz"
+GROUPS, SPACE = "groups.csv", "space.npz"
 
 
 def curves_figure(path: str):
@@ -81,7 +82,7 @@ class CflexGroupViewer(ProtocolViewer):
     def _showGroups(self, paramName=None):
         try:
             space = read_space(os.path.join(self.protocol._inputPath("space"), SPACE))
-            labels = read_groups(self.protocol._resultPath(PARTICLES))
+            labels = read_groups(self.protocol._resultPath(PARTICLES_FILE))
         except (ConversionError, OSError) as error:
             return [self.errorMessage(str(error))]
         count = min(2, space.coordinates.shape[1])
