@@ -104,19 +104,23 @@ class Particles:
         images = torch.tensor(self.stack.read(rows), dtype=torch.float32, device=self.device)
         return self.preparation.reduced(images)
 
-    def prepared(self, rows: np.ndarray) -> Tensor:
-        """Images (n, 1, network_box, network_box) as the network sees them.
+    def filtered(self, rows: np.ndarray) -> Tensor:
+        """Images (n, network_box, network_box), see `Preparation.filtered`.
 
         On a CPU each image by itself: the last bits of what is done to many at a time depend on how many there are.
         """
         images = torch.tensor(self.stack.read(rows), dtype=torch.float32, device=self.device)
         if self.device.type != "cpu":
-            return self.preparation.finished(self.preparation.reduced(images), self.transfer(rows))
-        out = torch.empty(len(rows), 1, self.preparation.network_box, self.preparation.network_box)
+            return self.preparation.filtered(self.preparation.reduced(images), self.transfer(rows))
+        out = torch.empty(len(rows), self.preparation.network_box, self.preparation.network_box)
         for number in range(len(rows)):
             alone = self.preparation.reduced(images[number : number + 1].clone())
-            out[number] = self.preparation.finished(alone, self.transfer(rows[number : number + 1]))[0]
+            out[number] = self.preparation.filtered(alone, self.transfer(rows[number : number + 1]))[0]
         return out
+
+    def prepared(self, rows: np.ndarray) -> Tensor:
+        """Images (n, 1, network_box, network_box) as the network sees them."""
+        return self.preparation.scaled(self.filtered(rows))
 
 
 def pixel_size_of(table: ParticleTable) -> float:

@@ -57,8 +57,8 @@ class Preparation:
         """Images (n, box, box), white particles, at the size of the network."""
         return fourier_crop(-images if self.invert else images, self.network_box)
 
-    def finished(self, images: Tensor, transfer: Tensor | None) -> Tensor:
-        """The rest of it, for images at the size of the network.
+    def filtered(self, images: Tensor, transfer: Tensor | None) -> Tensor:
+        """What the CTF asks for, on images at the size of the network; they may be moved after it.
 
         Parameters
         ----------
@@ -70,19 +70,27 @@ class Preparation:
 
         Returns
         -------
-        (n, 1, network_box, network_box).
+        (n, network_box, network_box).
         """
-        box = self.network_box
         if self.filtering == "flip":
-            if transfer is not None and (transfer < 0).any():
-                images = filter_images(images, torch.where(transfer < 0, -1.0, 1.0))
-        else:
-            signal, noise = self._spectra(images)
-            passed = torch.ones(()).to(images) if transfer is None else transfer
-            images = without_plane(images, 0.45 * box)
-            images = filter_images(images, passed * signal / (passed**2 * signal + noise))
+            if transfer is None or not (transfer < 0).any():
+                return images
+            return filter_images(images, torch.where(transfer < 0, -1.0, 1.0))
+        signal, noise = self._spectra(images)
+        passed = torch.ones(()).to(images) if transfer is None else transfer
+        images = without_plane(images, 0.45 * self.network_box)
+        return filter_images(images, passed * signal / (passed**2 * signal + noise))
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """Filtered images (n, network_box, network_box) with masked corners, mean and deviation: (n, 1, box, box)."""
+        box = self.network_box
+        if self.filtering == "wiener":
             images = images * soft_disc(box, 0.45 * box, 0.05 * box, images.device)
         return ((images - self.mean) / self.std)[:, None]
+
+    def finished(self, images: Tensor, transfer: Tensor | None) -> Tensor:
+        """All of it, (n, 1, network_box, network_box), for images at the size of the network: see `filtered`."""
+        return self.scaled(self.filtered(images, transfer))
 
     def _spectra(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Signal and noise (network_box, network_box // 2 + 1) like another tensor; no signal in the corners."""

@@ -68,13 +68,15 @@ class Labelled:
         """See `Source`."""
         first = (step * self.place.size + self.place.rank) * count
         rows = np.array([self._row(first + number) for number in range(count)])
-        images, labels = self.particles.prepared(rows), self.labels.take(torch.as_tensor(rows))
+        images, labels = self.particles.filtered(rows), self.labels.take(torch.as_tensor(rows))
+        preparation = self.particles.preparation
         if self.max_shift_angst is None:
-            return images, labels
+            return preparation.scaled(images), labels
         draws = torch.rand(count, 3, generator=generator_of(self.seed, step, self.place.rank)).to(images)
         angle, shift = 2 * torch.pi * draws[:, 0], (2 * draws[:, 1:] - 1) * self.max_shift_angst
-        pixel = self.particles.preparation.network_pixel_size
-        return moved(images, angle, shift / pixel), labels.moved(angle, shift)
+        # masked after they are moved, as others are: an edge that moves along would give the movement away
+        images = moved(images[:, None], angle, shift / preparation.network_pixel_size)[:, 0]
+        return preparation.scaled(images), labels.moved(angle, shift)
 
     def _row(self, number: int) -> int:
         epoch, place = divmod(number, len(self.rows))

@@ -133,6 +133,18 @@ def test_an_epoch_holds_every_particle_once(labelled):
     assert [source._row(number) for number in range(count)] != [source._row(count + number) for number in range(count)]
 
 
+def test_the_edge_of_a_moved_image_does_not_give_the_movement_away(labelled):
+    """Its mask stays where it is: what was moved looks like what was not."""
+    prepared = labelled.prepared()
+    moved_images, _ = prepared.learning.batch(0)
+    others, _ = next(prepared.learning.held.batches())
+    outside = (others == others[0, 0, 0, 0]).all(0)[0]
+    assert 0.1 < outside.float().mean() < 0.4
+    assert (moved_images[:, 0, outside] == others[0, 0, 0, 0]).all()
+    edge = ~outside & (torch.nn.functional.avg_pool2d(outside[None].float(), 3, 1, 1)[0] > 0)  # of the soft mask
+    assert moved_images[:, 0, edge].std() == pytest.approx(float(others[:, 0, edge].std()), rel=0.15)
+
+
 def test_a_batch_is_a_function_of_its_step(labelled):
     for source in ("labelled", "rendered", "both"):
         first, again = (labelled.prepared(source=source).learning for _ in range(2))
