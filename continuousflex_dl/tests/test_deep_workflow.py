@@ -6,48 +6,33 @@ import os
 
 import numpy as np
 from pwem.objects import SetOfParticlesFlex
-from pwem.protocols import ProtImportParticles, ProtImportPdb, ProtSubSet
-from pyworkflow.tests import BaseTest, setupTestProject
+from pwem.protocols import ProtImportParticles, ProtSubSet
+from pyworkflow.tests import setupTestProject
 
 from ..convert import amplitudes_of
-from ..options import command
 from ..protocols import (
     CflexProtDeepHEMNMAInfer,
     CflexProtDeepHEMNMATrain,
     CflexProtHEMNMA,
-    CflexProtNMA,
-    CflexProtSimulate,
     CflexProtSpace,
 )
-from ..protocols.forms import enum_choices
-from .synthetic import write_structure
+from . import workflow_steps as steps
 
 N_PARTICLES, N_LABELLED = 30, 10
 PIXEL = 2.0
-LAWS = enum_choices(command("simulate").options, "law")
 
 
-class TestDeepWorkflow(BaseTest):
+class TestDeepWorkflow(steps.WorkflowTest):
     """A small set goes all the way; the accuracy of networks is tested elsewhere."""
 
     @classmethod
     def setUpClass(cls):
         setupTestProject(cls)
-        write_structure("model.pdb")
-        cls.importPdb = cls.newProtocol(
-            ProtImportPdb, inputPdbData=ProtImportPdb.IMPORT_FROM_FILES, pdbFile=os.path.abspath("model.pdb")
-        )
-        cls.launchProtocol(cls.importPdb)
-        cls.nma = cls.newProtocol(
-            CflexProtNMA, inputStructure=cls.importPdb.outputPdb, numberOfModes=12, blockSize=4, numberOfThreads=2
-        )
-        cls.launchProtocol(cls.nma)
-        simulate = cls.newProtocol(
-            CflexProtSimulate, inputModes=cls.nma.outputModes, numberOfParticles=N_PARTICLES, box=48, pixelSize=PIXEL,
-            modeList="7,8", law=LAWS.index("line"), amplitude=30.0, snr=2.0, noCtf=True, shiftPx=1.0,
-            numberOfThreads=2,
+        cls.nma = cls.normalModes(cls.importStructure())
+        simulate = cls.simulation(
+            cls.nma.outputModes, numberOfParticles=N_PARTICLES, box=48, pixelSize=PIXEL, modeList="7,8", amplitude=30.0,
+            snr=2.0, noCtf=True, numberOfThreads=2,
         )  # fmt: skip
-        cls.launchProtocol(simulate)
         stack = simulate.outputParticles.getFirstItem().getFileName()
         imported = cls.newProtocol(
             ProtImportParticles, importFrom=ProtImportParticles.IMPORT_FROM_FILES, filesPath=os.path.abspath(stack),

@@ -8,23 +8,20 @@ import mrcfile
 import numpy as np
 from pwem.objects import SetOfParticlesFlex
 from pwem.protocols import ProtImportVolumes
-from pyworkflow.tests import BaseTest, setupTestProject
+from pyworkflow.tests import setupTestProject
 
 from ..convert import amplitudes_of, read_modes
-from ..options import command
 from ..protocols import (
     CflexProtFit,
     CflexProtHEMNMA,
     CflexProtNMA,
     CflexProtPseudoAtoms,
     CflexProtRank,
-    CflexProtSimulate,
     CflexProtSpace,
 )
-from ..protocols.forms import enum_choices
+from . import workflow_steps as steps
 from .synthetic import write_structure
 
-LAWS = enum_choices(command("simulate").options, "law")
 PIXEL = 3.0
 SHAPE = (24, 26, 28)
 N_PARTICLES = 30
@@ -47,7 +44,7 @@ def write_map(path: str) -> None:
         opened.voxel_size = PIXEL
 
 
-class TestMapWorkflow(BaseTest):
+class TestMapWorkflow(steps.WorkflowTest):
     """Import of a map, pseudoatoms, normal modes, simulation, HEMNMA, space."""
 
     @classmethod
@@ -78,11 +75,10 @@ class TestMapWorkflow(BaseTest):
         assert nma.outputStructure.getPseudoAtoms()
         assert [mode.number for mode in read_modes(nma.outputModes)] == [7, 8, 9, 10]
         self.fit(nma.outputModes)
-        simulate = self.newProtocol(
-            CflexProtSimulate, inputModes=nma.outputModes, numberOfParticles=N_PARTICLES, box=32, pixelSize=PIXEL,
-            modeList="7", law=LAWS.index("line"), amplitude=10.0, noiseless=True, noCtf=True, shiftPx=1.0,
+        simulate = self.simulation(
+            nma.outputModes, numberOfParticles=N_PARTICLES, box=32, pixelSize=PIXEL, modeList="7", amplitude=10.0,
+            noiseless=True, noCtf=True,
         )  # fmt: skip
-        self.launchProtocol(simulate)
         rank = self.newProtocol(
             CflexProtRank, inputParticles=simulate.outputParticles, inputModes=nma.outputModes, modeList="7,8",
             inputTarget=self.importMap.outputVolume, angularStep=20.0,

@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 from pwem.objects import SetOfParticlesFlex
-from pwem.protocols import ProtImportPdb
-from pyworkflow.tests import BaseTest, setupTestProject
+from pyworkflow.tests import setupTestProject
 
 from ..convert import latent_of
-from ..options import command
 from ..protocols import (
     CflexProtCryoViTInfer,
     CflexProtCryoViTTrain,
-    CflexProtNMA,
-    CflexProtSimulate,
     CflexProtSpace,
 )
-from ..protocols.forms import enum_choices
-from .synthetic import write_structure
+from . import workflow_steps as steps
 
 N_PARTICLES = 40
-ON = enum_choices(command("space").options, "on")
-LAWS = enum_choices(command("simulate").options, "law")
 
 
-class TestCryoViTWorkflow(BaseTest):
+class TestCryoViTWorkflow(steps.WorkflowTest):
     """Import of a structure, normal modes, simulation, Cryo-ViT, space."""
 
     @classmethod
     def setUpClass(cls):
         setupTestProject(cls)
-        write_structure("model.pdb")
-        imported = cls.newProtocol(ProtImportPdb, inputPdbData=1, pdbFile=os.path.abspath("model.pdb"))
-        cls.launchProtocol(imported)
-        cls.structure = imported.outputPdb
-        nma = cls.newProtocol(CflexProtNMA, inputStructure=cls.structure, cutoff=12.0, blockSize=0, numberOfModes=8)
-        cls.launchProtocol(nma)
-        cls.simulated = cls.newProtocol(
-            CflexProtSimulate, inputModes=nma.outputModes, numberOfParticles=N_PARTICLES, box=32, pixelSize=3.0,
-            modeList="7", law=LAWS.index("line"), amplitude=40.0, snr=1.0, shiftPx=1.0,
-        )  # fmt: skip
-        cls.launchProtocol(cls.simulated)
+        cls.structure = cls.importStructure()
+        modes = cls.normalModes(cls.structure, cutoff=12.0, blockSize=0, numberOfModes=8).outputModes
+        cls.simulated = cls.simulation(
+            modes, numberOfParticles=N_PARTICLES, box=32, pixelSize=3.0, modeList="7", amplitude=40.0, snr=1.0
+        )
 
     def test_train_infer_and_space(self):
         truth = self.simulated.outputTruth
@@ -64,7 +49,9 @@ class TestCryoViTWorkflow(BaseTest):
         assert first.shape == second.shape == (N_PARTICLES, 2)
         assert np.corrcoef(first[:, 0], second[:, 0])[0, 1] > 0.9
         for on in ("latent", "coordinates"):
-            space = self.newProtocol(CflexProtSpace, inputParticles=infer.outputParticles, on=ON.index(on))
+            space = self.newProtocol(
+                CflexProtSpace, inputParticles=infer.outputParticles, on=steps.choice("space", "on", on)
+            )
             self.launchProtocol(space)
             self.assertSetSize(space.outputParticles, N_PARTICLES)
 

@@ -9,23 +9,22 @@ import time
 
 import numpy as np
 from pwem.objects import SetOfNormalModes, SetOfParticles, SetOfParticlesFlex
-from pwem.protocols import EMProtocol, ProtImportPdb
+from pwem.protocols import EMProtocol
 from pyworkflow.object import Set
 from pyworkflow.protocol.constants import MODE_RESUME
-from pyworkflow.tests import BaseTest, setupTestProject
+from pyworkflow.tests import setupTestProject
 
 from ..convert import amplitudes_of, matrix_from_pose, mode_numbers_of, pose_from_matrix, read_modes
 from ..protocols import (
     CflexProtAnimate,
     CflexProtGroup,
     CflexProtHEMNMA,
-    CflexProtNMA,
     CflexProtReconstruct,
     CflexProtSimulate,
     CflexProtSpace,
 )
 from ..viewers import CflexHEMNMAViewer
-from .synthetic import write_structure
+from . import workflow_steps as steps
 from .web_client import WebClient
 
 N_PARTICLES = 8
@@ -39,43 +38,17 @@ def tilt_axis_error(first, second) -> float:
     return float(np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1))))
 
 
-class TestWorkflow(BaseTest):
+class TestWorkflow(steps.WorkflowTest):
     """Import, normal modes, simulation, HEMNMA, space; every test starts from what `setUpClass` made."""
 
     @classmethod
     def setUpClass(cls):
         setupTestProject(cls)
-        write_structure("model.pdb")
-        cls.importPdb = cls.newProtocol(
-            ProtImportPdb, inputPdbData=ProtImportPdb.IMPORT_FROM_FILES, pdbFile=os.path.abspath("model.pdb")
-        )
-        cls.launchProtocol(cls.importPdb)
-        cls.nma = cls.newProtocol(
-            CflexProtNMA, inputStructure=cls.importPdb.outputPdb, numberOfModes=12, blockSize=4, numberOfThreads=2
-        )
-        cls.launchProtocol(cls.nma)
-        cls.simulate = cls.newProtocol(
-            CflexProtSimulate,
-            inputModes=cls.nma.outputModes,
-            numberOfParticles=N_PARTICLES,
-            box=48,
-            pixelSize=PIXEL,
-            modeList="7,8",
-            law=cls.law("line"),
-            amplitude=30.0,
-            noiseless=True,
-            shiftPx=1.0,
-            numberOfThreads=2,
-        )
-        cls.launchProtocol(cls.simulate)
-
-    @staticmethod
-    def law(name: str) -> int:
-        """Position of a law among the choices of the form."""
-        from ..options import command
-        from ..protocols.forms import enum_choices
-
-        return enum_choices(command("simulate").options, "law").index(name)
+        cls.nma = cls.normalModes(cls.importStructure())
+        cls.simulate = cls.simulation(
+            cls.nma.outputModes, numberOfParticles=N_PARTICLES, box=48, pixelSize=PIXEL, modeList="7,8", amplitude=30.0,
+            noiseless=True, numberOfThreads=2,
+        )  # fmt: skip
 
     def hemnma(self, **settings):
         """Alignment of the simulated particles, not yet launched."""
@@ -399,7 +372,11 @@ class TestWorkflow(BaseTest):
         space = self.newProtocol(CflexProtSpace, inputParticles=self.simulate.outputParticles)
         assert "no amplitudes" in " ".join(space.validate())
         simulate = self.newProtocol(
-            CflexProtSimulate, inputModes=self.nma.outputModes, numberOfParticles=5, modeList="7", law=self.law("helix")
+            CflexProtSimulate,
+            inputModes=self.nma.outputModes,
+            numberOfParticles=5,
+            modeList="7",
+            law=steps.choice("simulate", "law", "helix"),
         )
         assert "exactly three modes" in " ".join(simulate.validate())
 
