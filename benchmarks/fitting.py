@@ -9,18 +9,14 @@ amplitudes and superposition in turn. Writes ``benchmarks/fitting.json``. Needs 
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cases import ROOT, arguments, cflex, measured, write
 from scipy.spatial.transform import Rotation
 
 from continuousflex_dl.core.dynamics.modes import NormalModes
@@ -31,8 +27,6 @@ from continuousflex_dl.core.reconstruction.map_files import write_map
 from continuousflex_dl.core.structure.reader import read_structure
 from continuousflex_dl.core.structure.superpose import match_atoms, superpose
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared" / "data"
 RESULTS = ROOT / "benchmarks" / "fitting.json"
 OVER_BEST = 1.2  # of the smallest RMSD
 VOXEL_ANGST, MARGIN_ANGST = 2.0, 16.0
@@ -64,19 +58,6 @@ CASES = (
     Case("ak_closed_to_open_15A", CLOSED, OPEN, resolution=15.0),
     Case("ak_open_to_closed_noisy", OPEN, CLOSED, noise=0.3),
 )
-
-
-def cflex(*arguments: object) -> float:
-    """Run a command with one thread in a process of its own; CPU seconds."""
-    command = [sys.executable, "-m", "continuousflex_dl", *map(str, arguments), "--threads", "1"]
-    process = subprocess.Popen(
-        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    error = process.stderr.read().decode() if process.stderr else ""
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(error.strip().splitlines()[-1] if error.strip() else f"status {status}")
-    return usage.ru_utime + usage.ru_stime
 
 
 def best_rmsd(modes: NormalModes, rows: np.ndarray, target: np.ndarray) -> float:
@@ -123,7 +104,7 @@ def measure(case: Case, data: Path, folder: Path, seed: int) -> dict[str, Any]:
     map_file, output = folder / f"{case.name}.mrc", folder / case.name
     x, y, z = origin
     write_map(map_file, density, VOXEL_ANGST, (x, y, z))
-    seconds = cflex("fit", map_file, "--modes", modes_file / "modes.npz", "--use", case.use, "-o", output)
+    used = cflex("fit", map_file, "--modes", modes_file / "modes.npz", "--use", case.use, "-o", output)
     record = json.loads((output / "run.json").read_text(encoding="utf-8"))["results"]
     fitted, _ = read_structure(output / "fitted.cif", keep_all=True)
     left = float(np.sqrt(((fitted.coordinates[first] - atoms[second]) ** 2).sum(axis=1).mean()))
@@ -139,7 +120,7 @@ def measure(case: Case, data: Path, folder: Path, seed: int) -> dict[str, Any]:
         "over_best": round(left / best, 3),
         "correlation": record["correlation"][0],
         "correlation_at_rest": record["correlation_at_rest"][0],
-        "cpu_s": round(seconds, 1),
+        "cpu_s": round(used.cpu_s, 1),
         "reached": left <= OVER_BEST * best,
     }
 
@@ -151,32 +132,9 @@ def _bounds(use: str) -> tuple[int, int]:
 
 def main() -> int:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=SHARED, help="Folder of the real data.")
-    parser.add_argument("--seed", type=int, default=1, help="Of the orientations and the noise.")
-    parser.add_argument("--only", nargs="*", help="Names of the cases to run; the others keep their figures.")
-    options = parser.parse_args()
-    if not options.data.is_dir():
-        print(f"{options.data}: no such folder; give the real data with --data", file=sys.stderr)
-        return 2
-    rows = {}
-    print(f"{'case':24} {'atoms':>6} {'before':>7} {'best':>6} {'fitted':>7} {'ratio':>6} {'corr.':>6} {'CPU s':>6}")
-    with tempfile.TemporaryDirectory(prefix="cflex-bench-") as temporary:
-        for case in CASES:
-            if options.only and case.name not in options.only:
-                continue
-            row = rows[case.name] = measure(case, options.data, Path(temporary), options.seed)
-            print(
-                f"{case.name:24} {row['atoms']:6} {row['rmsd_before_angst']:7.2f} {row['rmsd_best_angst']:6.2f} "
-                f"{row['rmsd_fitted_angst']:7.2f} {row['over_best']:6.2f} {row['correlation']:6.3f} {row['cpu_s']:6.1f}",
-                flush=True,
-            )
-    if options.only and RESULTS.exists():
-        rows = json.loads(RESULTS.read_text(encoding="utf-8"))["cases"] | rows
-    report = {"python": platform.python_version(), "seed": options.seed, "cases": rows}
-    RESULTS.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"written: {RESULTS.relative_to(ROOT)}")
-    return 0 if all(row["reached"] for row in rows.values()) else 1
+    options = arguments(__doc__, "seed", 1, "Of the orientations and the noise.")
+    rows = measured(CASES, options.only, lambda case, folder: measure(case, options.data, folder, options.seed))
+    return write(RESULTS, rows, keep=bool(options.only), seed=options.seed)
 
 
 if __name__ == "__main__":

@@ -7,21 +7,15 @@ checkout (``--data``, by default ``../shared/data``).
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared" / "data"
+from cases import ROOT, arguments, cflex, measured, write
+
 RESULTS = ROOT / "benchmarks" / "normal_modes.json"
 FREE = ("--block-size", "0")
 
@@ -53,28 +47,16 @@ CASES = (
 
 def measure(case: Case, source: Path, folder: Path, repeats: int) -> dict[str, Any]:
     """Median figures of some runs of a command, and what its record says."""
-    cpu, wall, memory = [], [], []
+    runs = []
     for repeat in range(repeats):
         output = folder / f"{case.name}-{repeat}"
-        command = [sys.executable, "-m", "continuousflex_dl", case.command, str(source), "-o", str(output)]
-        begin = time.perf_counter()
-        process = subprocess.Popen(
-            [*command, *case.options, "--threads", "1"],
-            env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        error = process.stderr.read().decode() if process.stderr else ""
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            raise SystemExit(f"{case.name}: {error.strip().splitlines()[-1] if error.strip() else status}")
-        wall.append(time.perf_counter() - begin)
-        cpu.append(usage.ru_utime + usage.ru_stime)
-        memory.append(usage.ru_maxrss / 2**20)
+        runs.append(cflex(case.command, source, "-o", output, *case.options))
     record = json.loads((output / "run.json").read_text(encoding="utf-8"))
     found = {
         "what": case.what,
-        "cpu_s": round(statistics.median(cpu), 2),
-        "wall_s": round(statistics.median(wall), 2),
-        "peak_gigabytes": round(max(memory), 2),
+        "cpu_s": round(statistics.median(run.cpu_s for run in runs), 2),
+        "wall_s": round(statistics.median(run.wall_s for run in runs), 2),
+        "peak_gigabytes": round(max(run.memory_gb for run in runs), 2),
         "stages_cpu_s": {stage["stage"]: stage["cpu_s"] for stage in record["stages"]},
     }
     names = (
@@ -125,35 +107,18 @@ def against_prody(data: Path) -> dict[str, float]:
 
 def main() -> int:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=SHARED, help="Folder of the real data.")
-    parser.add_argument("--repeats", type=int, default=3, help="Runs per case.")
-    parser.add_argument("--only", nargs="*", help="Names of the cases to run (printed, not written).")
-    options = parser.parse_args()
-    if not options.data.is_dir():
-        print(f"{options.data}: no such folder; give the real data with --data", file=sys.stderr)
-        return 2
-    rows = {}
-    with tempfile.TemporaryDirectory(prefix="cflex-bench-") as temporary:
-        folder = Path(temporary)
-        for case in CASES:
-            if options.only and case.name not in options.only:
-                continue
-            source = thinned(options.data, folder) if case.name == "thinned" else options.data / case.input
-            rows[case.name] = measure(case, source, folder, options.repeats)
-            print(f"{case.name}: {rows[case.name]}", flush=True)
+    options = arguments(__doc__, "repeats", 3, "Runs per case.")
+
+    def one(case: Case, folder: Path) -> dict[str, Any]:
+        source = thinned(options.data, folder) if case.name == "thinned" else options.data / case.input
+        return measure(case, source, folder, options.repeats)
+
+    rows = measured(CASES, options.only, one)
     if options.only:
         return 0
-    report = {
-        "python": platform.python_version(),
-        "repeats": options.repeats,
-        "against_prody": against_prody(options.data),
-        "cases": rows,
-    }
-    print(f"against ProDy: {report['against_prody']}")
-    RESULTS.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"written: {RESULTS.relative_to(ROOT)}")
-    return 0 if all(row.get("reached", True) for row in rows.values()) else 1
+    agreement = against_prody(options.data)
+    print(f"against ProDy: {agreement}")
+    return write(RESULTS, rows, keep=False, repeats=options.repeats, against_prody=agreement)
 
 
 if __name__ == "__main__":
