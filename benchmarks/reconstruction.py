@@ -79,7 +79,10 @@ def speed(folder: Path, threads: int) -> dict[str, Any]:
 
 
 def energy(repeats: int = 20) -> dict[str, Any]:
-    """Calibration of the errors of the free energy on a mixture of two Gaussians, and the barrier on the path."""
+    """Calibration of the errors of the free energy on a mixture of two Gaussians, and the barrier on the path.
+
+    The places stand for amplitudes in Å: two states 120 Å apart, 22 Å wide along the line between them.
+    """
     from continuousflex_dl.core.space.barrier import pass_height
     from continuousflex_dl.core.space.basins import find_basins
     from continuousflex_dl.core.space.free_energy import free_energy
@@ -94,7 +97,11 @@ def energy(repeats: int = 20) -> dict[str, Any]:
     line = np.stack([np.linspace(-60, 60, 2401), np.zeros(2401)], axis=1)
     along = -np.log(density(line))
     barrier, height = float(line[along.argmax(), 0]), float(along.max() - along.min())
-    found: dict[str, Any] = {"barrier_true": round(barrier, 2), "height_true_kt": round(height, 3)}
+    found: dict[str, Any] = {
+        "states_apart_angst": float(np.linalg.norm(centres[1] - centres[0])),
+        "barrier_true_angst": round(barrier, 2),
+        "height_true_kt": round(height, 3),
+    }
     for count in (2000, 20_000):
         errors, places, heights = [], [], []
         for seed in range(repeats):
@@ -119,8 +126,8 @@ def energy(repeats: int = 20) -> dict[str, Any]:
             "within_1_std": round(float((np.abs(z) < 1).mean()), 3),
             "within_2_std": round(float((np.abs(z) < 2).mean()), 3),
             "two_basins": f"{len(places)} of {repeats}",
-            "barrier_mean": round(float(np.mean(places)), 2),
-            "barrier_std": round(float(np.std(places)), 2),
+            "barrier_mean_angst": round(float(np.mean(places)), 2),
+            "barrier_std_angst": round(float(np.std(places)), 2),
             "height_error_mean_kt": round(float(np.mean([error for error, _ in heights])), 3),
             "height_error_in_std_rms": round(float(np.sqrt(np.mean([(e / std) ** 2 for e, std in heights]))), 2),
         }
