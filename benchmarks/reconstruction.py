@@ -98,8 +98,7 @@ def energy(repeats: int = 20) -> dict[str, Any]:
     along = -np.log(density(line))
     barrier, height = float(line[along.argmax(), 0]), float(along.max() - along.min())
     found: dict[str, Any] = {
-        "states_apart_angst": float(np.linalg.norm(centres[1] - centres[0])),
-        "barrier_true_angst": round(barrier, 2),
+        "barrier_true": f"{barrier:.2f} Å from the middle of states {np.linalg.norm(centres[1] - centres[0]):.0f} Å apart",
         "height_true_kt": round(height, 3),
     }
     for count in (2000, 20_000):
@@ -191,7 +190,7 @@ def main() -> None:
         if options.images:
             results["groups"] = groups(folder, options.images, options.threads)
             print("groups:", json.dumps(results["groups"], indent=2))
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"written: {RESULTS.relative_to(ROOT)}")
 
 
