@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -26,9 +27,11 @@ from .posterior import NEAR_DEG, Posterior, only, summarise
 from .prior import AmplitudePrior
 from .reference import Reference
 from .refine import Hypotheses, Refiner
+from .sampling import sample_posterior
 from .selection import best_distinct, within_margin, worth_refining
 from .templates import Templates, search, shift_grid
 
+FAINT_DEG = 2.0  # predicted error about an axis from which on Laplace's approximation does not do
 WORKING_BYTES = 48 << 20  # of one refinement chunk: what stays near a core's cache on a CPU
 
 
@@ -149,6 +152,7 @@ class Aligner:
         travel = max(reference.radius, 10.0) * math.radians(settings.angular_step)
         self.search_radius = max(4, min(self.radius, int(length / (1.5 * travel))))
         self.stages = self._stages()
+        self.blobs = reference.coarsened(0.65 * length / self.radius)
         self.prior = prior
         self.memory_bytes = settings.memory_bytes or _working_bytes(reference.coordinates.device)
         self.shifts = shift_grid(settings.max_shift_px, max(1.0, box / (3.3 * self.search_radius)))
@@ -194,14 +198,14 @@ class Aligner:
             )
         return self.templates
 
-    def align(self, observation: Observation) -> Result:
-        """Search globally and refine a block of images on the disc of radius `self.radius`."""
+    def align(self, observation: Observation, *, sample: bool = True) -> Result:
+        """Search globally and refine a block of images on the disc of radius `self.radius`; `sample`: see `refine`."""
         found = search(self.prepare(), observation.inner(self.search_radius), self.shifts, self.settings.hypotheses)
         index, chosen = torch.nonzero(worth_refining(found.gain), as_tuple=True)
         h = Hypotheses.start(
             index, found.rotation[index, chosen], found.shift_px[index, chosen], found.amplitudes[index, chosen]
         )
-        result = self.refine(observation, h)
+        result = self.refine(observation, h, sample=sample)
         inside = (np.abs(result.shift_angst) <= (1.5 * self.settings.max_shift_px + 1) * self.pixel_size).all(axis=1)
         return replace(result, converged=result.converged & inside)
 
@@ -211,6 +215,8 @@ class Aligner:
         euler_deg: np.ndarray,
         shift_angst: np.ndarray,
         amplitudes: np.ndarray | None = None,
+        *,
+        sample: bool = True,
     ) -> Result:
         """Refine from given poses within the local range.
 
@@ -222,6 +228,8 @@ class Aligner:
             (B, 3) and (B, 2), as in a particle file.
         amplitudes
             (B, M) to start from; without them, all conformations of the templates are tried.
+        sample
+            See `refine`.
         """
         settings, images = self.settings, len(observation)
         like = self.reference.coordinates
@@ -244,7 +252,7 @@ class Aligner:
         )
         first = Refiner(self.stages[0].reference, observation.inner(self.stages[0].radius), self.prior)
         h = best_distinct(self._in_chunks(first, h, 0), images, settings.hypotheses, self.reference)
-        result = self.refine(observation, h)
+        result = self.refine(observation, h, sample=sample)
         turned = torch.rad2deg(
             angle_between(
                 torch.as_tensor(matrix_from_euler(result.euler_deg)), torch.as_tensor(matrix_from_euler(euler_deg))
@@ -261,6 +269,8 @@ class Aligner:
         shift_angst: np.ndarray,
         amplitudes: np.ndarray,
         confidence: np.ndarray,
+        *,
+        sample: bool = True,
     ) -> Result:
         """Refine each image from one given pose and amplitudes, at full resolution only.
 
@@ -272,6 +282,8 @@ class Aligner:
             (B, 3), (B, 2), (B, M).
         confidence
             (B,) of the search that found them.
+        sample
+            See `refine`.
         """
         like = self.reference.coordinates
         h = Hypotheses.start(
@@ -280,11 +292,22 @@ class Aligner:
             torch.as_tensor(-np.asarray(shift_angst) / self.pixel_size).to(like),
             torch.as_tensor(np.asarray(amplitudes)).to(like),
         )
-        result = self._finish(observation, only(h))
+        result = self._finish(observation, only(h), sample)
         return replace(result, confidence=np.minimum(result.confidence, confidence))
 
-    def refine(self, observation: Observation, h: Hypotheses) -> Result:
-        """Refine hypotheses through all stages and summarise the best of each image."""
+    def refine(self, observation: Observation, h: Hypotheses, *, sample: bool = True) -> Result:
+        """Refine hypotheses through all stages and summarise the best of each image.
+
+        Parameters
+        ----------
+        observation
+            B images.
+        h
+            At least one of each image.
+        sample
+            Explore the posterior of faint particles, see `core.hemnma.sampling`; without it their amplitudes are a
+            little and their predicted errors much less right.
+        """
         images = len(observation)
         rivals = entered = h
         for stage in self.stages[:-1]:
@@ -296,20 +319,38 @@ class Aligner:
             h = best_distinct(h, images, stage.keep, self.reference, stage.within_angst)
             if stage is self.stages[-3]:
                 entered = h
-        return self._finish(observation, summarise(h, rivals, entered, images))
+        return self._finish(observation, summarise(h, rivals, entered, images), sample)
 
-    def _finish(self, observation: Observation, posterior: Posterior) -> Result:
+    def _finish(self, observation: Observation, posterior: Posterior, sample: bool) -> Result:
         last = self.stages[-1]
-        refiner = Refiner(last.reference, observation.inner(last.radius), self.prior)
+        seen = observation.inner(last.radius)
+        refiner = Refiner(last.reference, seen, self.prior)
         best = self._in_chunks(refiner, posterior.best, last.iterations)
         parts = [refiner.covariance(best.take(index)) for index in self._chunks(refiner, best)]
         covariance, score, variance = (torch.cat([part[number] for part in parts]) for number in range(3))
         covariance = covariance + posterior.spread
-        std = torch.sqrt(torch.diagonal(covariance, dim1=-2, dim2=-1).clamp(min=0)).cpu().numpy()
-        angle_std = np.rad2deg(np.sqrt((std[:, :3] ** 2).mean(-1)))
-        confidence = posterior.share.cpu().numpy() * chi2.cdf((NEAR_DEG / angle_std.clip(min=1e-3)) ** 2, 3)
-        converged = refiner.settled(best, 0.5) & torch.isfinite(variance)
         answer = replace(posterior, best=best).mean()
+        angle_std = _angle_std(covariance)
+        near = torch.as_tensor(chi2.cdf((NEAR_DEG / angle_std.clip(min=1e-3)) ** 2, 3)).to(covariance)
+        faint = torch.as_tensor(np.flatnonzero(angle_std > FAINT_DEG)).to(best.image)
+        if sample and len(faint):
+            # samples are compared with each other only, and blobs tell them apart as well as atoms
+            blobs = Refiner(self.blobs, seen, self.prior)
+            found = sample_posterior(
+                blobs,
+                answer.take(faint),
+                covariance[faint],
+                variance[faint],
+                math.radians(NEAR_DEG),
+                partial(self._chunks, blobs),
+            )
+            answer = answer.moved(torch.zeros_like(posterior.offset).index_copy(0, faint, found.offset))
+            covariance = covariance.index_copy(0, faint, found.covariance)
+            near = near.index_copy(0, faint, found.near)
+            angle_std = _angle_std(covariance)
+        std = torch.sqrt(torch.diagonal(covariance, dim1=-2, dim2=-1).clamp(min=0)).cpu().numpy()
+        confidence = (posterior.share * near).cpu().numpy()
+        converged = refiner.settled(best, 0.5) & torch.isfinite(variance)
         return Result(
             euler_from_rotation(answer.rotation),
             -answer.shift_px.cpu().double().numpy() * self.pixel_size,
@@ -332,6 +373,12 @@ class Aligner:
         # on the way a tenth of a unit of log-likelihood decides nothing; the last stage goes on to a hundredth
         enough = 1e-2 if refiner.forward.slopes is refiner.reference and refiner.reference is self.reference else 0.1
         return Hypotheses.join([refiner.refine(h.take(part), iterations, enough) for part in self._chunks(refiner, h)])
+
+
+def _angle_std(covariance: Tensor) -> np.ndarray:
+    """Predicted error (B,) of the orientation about an axis, degrees, the mean over the axes."""
+    variance = torch.diagonal(covariance, dim1=-2, dim2=-1)[:, :3].clamp(min=0)
+    return np.rad2deg(variance.mean(-1).sqrt().cpu().numpy())
 
 
 def _working_bytes(device: torch.device) -> int:

@@ -263,7 +263,7 @@ class Hemnma:
         """Answers, images and poses (rotation, shift in px, amplitudes) of every group, and the width of an atom, Å."""
         aligned, widths = [], []
         for group, chosen in enumerate(first):
-            found = self._align_some(chosen, threads, known)
+            found = self._align_some(chosen, threads, known, sample=False)
             observation = self.observe(chosen, group)
             columns = (
                 matrix_from_euler(found["euler_deg"]),
@@ -275,13 +275,15 @@ class Hemnma:
             aligned.append((found, observation, pose))
         return aligned, float(np.average(widths, weights=np.bincount(self.group)))
 
-    def _align_some(self, indices: np.ndarray, threads: int, known: dict[int, list[float]]) -> dict[str, np.ndarray]:
+    def _align_some(
+        self, indices: np.ndarray, threads: int, known: dict[int, list[float]], *, sample: bool = True
+    ) -> dict[str, np.ndarray]:
         """Align particles in small portions, so that all threads have work; those `known` are refined again only."""
         portions = np.array_split(indices, max(1, len(indices) // 8))
         before = dict(known)
 
         def one(portion: np.ndarray) -> dict[str, np.ndarray]:
-            found = self._align(portion, before)
+            found = self._align(portion, before, sample)
             self._reporter.add(sum(int(index) not in before for index in portion))
             return found
 
@@ -328,7 +330,7 @@ class Hemnma:
         known = {int(index): aligned[name] for index in indices if (name := str(names[index])) in aligned}
         return self._align(indices, known)
 
-    def _align(self, indices: np.ndarray, known: dict[int, list[float]]) -> dict[str, np.ndarray]:
+    def _align(self, indices: np.ndarray, known: dict[int, list[float]], sample: bool = True) -> dict[str, np.ndarray]:
         parts: list[tuple[np.ndarray, Result]] = []
         sure = np.array([min(known.get(int(index), [0.0])[:2]) >= _SURE for index in indices])
         for group, aligner in enumerate(self._aligners):
@@ -340,11 +342,12 @@ class Hemnma:
                 observation = self.observe(members, group)
                 if again:
                     rows = np.array([known[int(index)] for index in members])
-                    result = aligner.polish(observation, rows[:, 2:5], rows[:, 5:7], rows[:, 7:], rows[:, 0])
+                    given = (rows[:, 2:5], rows[:, 5:7], rows[:, 7:], rows[:, 0])
+                    result = aligner.polish(observation, *given, sample=sample)
                 elif self.initial_poses:
-                    result = self._align_locally(aligner, observation, members)
+                    result = self._align_locally(aligner, observation, members, sample)
                 else:
-                    result = aligner.align(observation)
+                    result = aligner.align(observation, sample=sample)
                 parts.append((at, result))
         arrays = {}
         for name in Result.__dataclass_fields__:
@@ -361,9 +364,9 @@ class Hemnma:
             arrays[name] = full
         return arrays
 
-    def _align_locally(self, aligner: Aligner, observation: Observation, members: np.ndarray) -> Result:
+    def _align_locally(self, aligner: Aligner, observation: Observation, members: np.ndarray, sample: bool) -> Result:
         euler, shift = self._given_poses(members)
-        return aligner.align_locally(observation, euler, shift, self._given_amplitudes(members))
+        return aligner.align_locally(observation, euler, shift, self._given_amplitudes(members), sample=sample)
 
     def _given_poses(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         euler, shift = self.table.euler_deg, self.table.shift_angst

@@ -9,7 +9,7 @@ import roma
 import torch
 from torch import Tensor
 
-from ..imaging.rotations import angle_between, turn
+from ..imaging.rotations import angle_between
 from .refine import Hypotheses
 
 NEAR_DEG = 10.0  # poses within this angle of each other are taken as the same answer
@@ -42,14 +42,7 @@ class Posterior:
 
     def mean(self) -> Hypotheses:
         """The best hypothesis moved to the mean of the region."""
-        like = self.best.rotation
-        move = self.offset.to(like)
-        return replace(
-            self.best,
-            rotation=turn(like, move[:, :3]),
-            shift_px=self.best.shift_px + move[:, 3:5],
-            amplitudes=self.best.amplitudes + move[:, 5:],
-        )
+        return self.best.moved(self.offset)
 
 
 def only(h: Hypotheses) -> Posterior:

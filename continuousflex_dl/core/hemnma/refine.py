@@ -66,6 +66,16 @@ class Hypotheses:
     def __len__(self) -> int:
         return len(self.image)
 
+    def moved(self, move: Tensor) -> Hypotheses:
+        """After moves (h, 5 + M) by rotation vector (rad, in the frame of the image), shift (px) and amplitudes."""
+        move = move.to(self.rotation)
+        return replace(
+            self,
+            rotation=turn(self.rotation, move[:, _ROTATION]),
+            shift_px=self.shift_px + move[:, _SHIFT],
+            amplitudes=self.amplitudes + move[:, _FIRST_AMPLITUDE:],
+        )
+
     def take(self, index: Tensor) -> Hypotheses:
         """Some of them."""
         return Hypotheses(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
@@ -168,6 +178,21 @@ class Refiner:
         offset = h.amplitudes - self.prior_mean
         return 0.5 * ((offset @ self.prior_precision) * offset).sum(-1)
 
+    def log_posterior(self, h: Hypotheses, variance: Tensor) -> Tensor:
+        """Logarithm of the posterior (h,) at the best scale of each, up to a constant of the image.
+
+        Parameters
+        ----------
+        h
+            Hypotheses.
+        variance
+            (h,) of the whitened noise of their images.
+        """
+        model = self.forward.model(h.image, h.rotation, h.shift_px, h.amplitudes)
+        norm = (model**2).sum(-1).clamp(min=1e-30)
+        overlap = (model * self.forward.data[h.image]).sum(-1).clamp(min=0)
+        return 0.5 * overlap**2 / norm / variance.to(norm) - self._prior_cost(h)
+
     def step(self, h: Hypotheses, here: Linearisation) -> tuple[Hypotheses, Tensor]:
         """Proposed hypotheses and the predicted decrease of the cost (h,)."""
         curvature = here.curvature.double()
@@ -184,14 +209,7 @@ class Refiner:
         predicted = (
             -(here.gradient.double() * delta).sum(-1) - 0.5 * (delta[:, None] @ curvature @ delta[..., None]).flatten()
         )
-        move = (delta[:, :-1] * self._units[:-1]).to(h.rotation)
-        proposed = replace(
-            h,
-            rotation=turn(h.rotation, move[:, _ROTATION]),
-            shift_px=h.shift_px + move[:, _SHIFT],
-            amplitudes=h.amplitudes + move[:, _FIRST_AMPLITUDE:],
-        )
-        return proposed, predicted.to(h.cost)
+        return h.moved(delta[:, :-1] * self._units[:-1]), predicted.to(h.cost)
 
     def refine(self, h: Hypotheses, iterations: int, tolerance: float = 1e-2) -> Hypotheses:
         """Run at most so many iterations; hypotheses whose predicted gain is below `tolerance` (log-likelihood) rest.
