@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.space.places import axis_columns
+from ..core.space.recipe import Recipe
 from .dataset import Dataset
 from .molecules import MOST_FRAMES
 from .workspace import Workspace
@@ -74,9 +76,9 @@ def slices_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Com
 
     `asked` has ``way`` as for `animate_command`, ``slices``, ``name``, ``reconstruct`` and ``unconverged``.
     """
-    count = _whole(asked, "slices", 10, 1, MOST_SLICES)
+    slices = _whole(asked, "slices", 10, 1, MOST_SLICES)
     output = keep.result_folder(asked.get("name") or "slices")
-    words = ["group", str(data.path), *_way(data, keep, asked), "--n-groups", str(count), "-o", str(output)]
+    words = ["group", str(data.path), *_way(data, keep, asked), "--n-groups", str(slices), "-o", str(output)]
     words += _choices(data, asked)
     return Command("slices with maps" if asked.get("reconstruct") else "slices", tuple(words), output)
 
@@ -136,6 +138,7 @@ def plot_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Comma
     """``cflex plot``: the figure that is shown.
 
     `asked` has the columns ``x``, ``y``, ``z`` and ``color``; ``selected`` and, of a saved selection, ``selections``;
+    ``beside`` (dataset, workspace and selection of the result beside);
     ``way`` as for `animate_command`, ``at`` (values by axis), ``window``, ``direction``, ``palette``, ``points``,
     ``format``, ``name`` and ``unconverged``.
     """
@@ -153,12 +156,15 @@ def plot_command(data: Dataset, keep: Workspace, asked: dict[str, Any]) -> Comma
     if asked.get("selected"):
         words += ["--selection", str(_selection_files(keep, asked)[0])]
         words += ["--keep-unconverged"] * bool(asked.get("unconverged"))
+    if asked.get("beside"):
+        other, kept, recipe = asked["beside"]
+        words += ["--beside", str(other.path), "--beside-selection", str(_kept(kept, recipe))]
     words += _way(data, keep, asked) if asked.get("way") else []
     if asked.get("at"):
         words.append(f"--at={','.join(f'{axis}={value:.6g}' for axis, value in _numbers(asked, 'at').items())}")
-    for option, count in (("window", 4), ("direction", 2)):
+    for option, length in (("window", 4), ("direction", 2)):
         if asked.get(option):
-            words.append(f"--{option}={','.join(f'{value:.6g}' for value in _list(asked, option, count))}")
+            words.append(f"--{option}={','.join(f'{value:.6g}' for value in _list(asked, option, length))}")
     points = _whole(asked, "points", _POINTS, 1, 2_000_000)
     words += ["--points", str(points)] if points != _POINTS else []
     return Command("figure", (*words, "-o", str(output)), output)
@@ -252,21 +258,22 @@ def _selection_files(keep: Workspace, asked: dict[str, Any]) -> list[Path]:
         raise InputError("selections: expected a list of names")
     files = [keep.selection_path(name) for name in names]
     if not files:
-        # what is selected now changes; the command keeps what it was
-        recipe = keep.current()
-        if not recipe.steps:
-            raise InputError("nothing is selected; draw an outline first")
-        same = next((name for name in keep.names() if keep.selection(name) == recipe), None)
-        if same is None:
-            taken, number = set(keep.names()), 1
-            while f"selection_{number}" in taken:
-                number += 1
-            same = f"selection_{number}"
-            keep.keep(same, recipe)
-        files = [keep.selection_path(same)]
+        files = [_kept(keep, keep.current())]
     if missing := [path.stem for path in files if not path.is_file()]:
         raise InputError(f"there is no selection {missing[0]}; save it first")
     return files
+
+
+def _kept(keep: Workspace, recipe: Recipe) -> Path:
+    """File of a selection: what is selected now will change, and the command keeps what it was."""
+    if not recipe.steps:
+        raise InputError("nothing is selected; draw an outline first")
+    taken = keep.names()
+    same = next((name for name in taken if keep.selection(name) == recipe), None)
+    if same is None:
+        same = next(name for number in count(1) if (name := f"selection_{number}") not in taken)
+        keep.keep(same, recipe)
+    return keep.selection_path(same)
 
 
 def _whole(asked: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
@@ -293,11 +300,11 @@ def _numbers(asked: dict[str, Any], name: str) -> dict[str, float]:
     return found
 
 
-def _list(asked: dict[str, Any], name: str, count: int) -> list[float]:
+def _list(asked: dict[str, Any], name: str, length: int) -> list[float]:
     try:
         found = [float(value) for value in asked[name]]
     except (TypeError, ValueError):
         found = []
-    if len(found) != count or not np.isfinite(found).all():
-        raise InputError(f"{name}: found {asked[name]!r}, expected {count} numbers")
+    if len(found) != length or not np.isfinite(found).all():
+        raise InputError(f"{name}: found {asked[name]!r}, expected {length} numbers")
     return found

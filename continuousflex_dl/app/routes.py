@@ -239,6 +239,9 @@ def trajectory(number: int) -> dict[str, Any]:
 def command(number: int, what: str) -> dict[str, Any]:
     """Show a command, and run it where the request says ``run``."""
     data, wanted = state().dataset(number), {"points": state().points} | asked()
+    if wanted.get("beside"):
+        other, recipe = _beside(wanted["beside"])
+        wanted["beside"] = state().dataset(other), state().workspaces[other], recipe
     made = COMMANDS[what](data, state().workspaces[number], wanted)
     if not wanted.get("run"):
         return {"command": made.text}
@@ -270,6 +273,14 @@ def _column(data: Any, name: str) -> np.ndarray:
         return data.columns[name]
     except KeyError:
         raise InputError(f"there is no column {name}") from None
+
+
+def _beside(given: Any) -> tuple[int, Recipe]:
+    """Number of another dataset, and a selection of it."""
+    number = given.get("number") if isinstance(given, dict) else None
+    if not isinstance(number, int):
+        raise InputError(f"beside: found {given!r}, expected the number of a dataset and a recipe")
+    return number, Recipe.from_dict(given.get("recipe"))
 
 
 def _structure(data: Any, wanted: dict[str, Any]) -> np.ndarray:

@@ -10,7 +10,8 @@ import numpy as np
 from ..core.errors import InputError
 from ..core.io.atomic import atomic_path
 from ..core.space.landscape import LANDSCAPE_NAME
-from ..core.space.places import axis_columns
+from ..core.space.links import Link
+from ..core.space.places import SPACE_COLUMN, axis_columns
 from ..core.space.recipe import Recipe
 from ..core.space.result import Space
 from ..core.space.scene import MARKED, density_at, fair_order, make_scene
@@ -49,7 +50,8 @@ def run(options: PlotOptions, run: Run) -> None:
             raise InputError(f"--window: found {options.window}, where there are no particles; give other limits")
         points = np.stack([column[scene.rows] for column in values], axis=1)
         chosen, outline = _selected(options, columns, space, names, run)
-        marked = order[chosen[order]][:MARKED]
+        linked = _linked(options, columns, run)
+        marked, crossed = (order[mask[order]][:MARKED] for mask in (chosen, linked))
         view = View(
             titles=tuple(_title(name, space, columns) for name in names),
             points=points,
@@ -59,6 +61,7 @@ def run(options: PlotOptions, run: Run) -> None:
             whole=colour is not None and columns.is_whole(colour),
             palette=options.palette,
             selected=np.stack([column[marked] for column in values], axis=1),
+            linked=np.stack([column[crossed] for column in values], axis=1),
             outline=outline,
             eye=options.eye,
             **_places(options, folder, names, run),
@@ -72,6 +75,8 @@ def run(options: PlotOptions, run: Run) -> None:
     print(drawn if view.is_sample else f"{scene.inside:,} particles")
     if options.selection:
         print(f"{count:,} of {len(space.coordinates):,} particles selected, {len(marked):,} marked")
+    if options.beside:
+        print(f"{np.count_nonzero(linked):,} particles are selected in {options.beside}, {len(crossed):,} crossed")
     print(f"written: {options.output}")
 
 
@@ -116,6 +121,29 @@ def _selected(
     last = recipe.steps[-1] if recipe.steps else None
     outline = np.array(last.corners) if last is not None and list(last.columns) == names else none
     return mask if options.keep_unconverged else mask & space.converged, outline
+
+
+def _linked(options: PlotOptions, columns: ParticleColumns, run: Run) -> np.ndarray:
+    """Which particles (n,) are selected in the other space.
+
+    Raises
+    ------
+    InputError
+        If the two spaces have no particle in common.
+    """
+    if options.beside is None or options.beside_selection is None:
+        return np.zeros(len(columns[SPACE_COLUMN + "1"]), dtype=bool)
+    from ..app.columns import ParticleColumns
+
+    other = read_space_folder(options.beside, run)
+    theirs = ParticleColumns(other.space, other.particles)
+    recipe = Recipe.load(options.beside_selection)
+    run.add_input(options.beside_selection)
+    mask = recipe.mask(theirs, len(other.space.coordinates))
+    link = Link.between(theirs.images(), columns.images())
+    if not link.shared:
+        raise InputError(f"--beside: {options.beside} and {options.input} share no particles")
+    return link.carried(mask if options.keep_unconverged else mask & other.space.converged)
 
 
 def _places(options: PlotOptions, folder: SpaceFolder, names: list[str], run: Run) -> dict[str, np.ndarray]:

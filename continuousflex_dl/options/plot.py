@@ -24,6 +24,8 @@ class PlotOptions(CommonOptions):
     palette: Literal["viridis", "cividis"] = option("viridis", help="Colours of density and of columns.", label="Palette")
     selection: str | None = option(None, help="Mark the particles of a selection that `cflex view` saved (JSON), with its last outline.", metavar="FILE", label="Selection of the viewer")
     keep_unconverged: bool = option(False, help="Let the selection take in particles that did not converge, and outliers.", label="Keep unconverged", advanced=True)
+    beside: str | None = option(None, help="Another space of the same particles, found by their images; what --beside-selection selects there is marked by crosses here.", metavar="SPACE_DIR", label="Other space", advanced=True)
+    beside_selection: str | None = option(None, help="Selection of the other space (JSON).", metavar="FILE", label="Selection of the other space", advanced=True)
     axis: int | None = option(None, help="Draw the path along this axis of the space.", ge=1, label="Axis")
     path: str | None = option(None, help="Draw a path, a text file with one point of the space per line.", metavar="FILE", label="Path")
     minimum_path: bool = option(False, help="Draw the path of least free energy.", label="Path of least free energy")
@@ -54,6 +56,8 @@ class PlotOptions(CommonOptions):
         chosen = [name for name, given in ways.items() if given is not None]
         if len(chosen) > 1:
             raise ValueError(f"{' and '.join(chosen)} exclude each other; leave one of them out")
+        if (self.beside is None) != (self.beside_selection is None):
+            raise ValueError("--beside and --beside-selection go together; give both or none")
         if self.limits is not None:
             x0, x1, y0, y1 = self.limits
             if x0 >= x1 or y0 >= y1:

@@ -267,6 +267,13 @@ def test_modes_move_and_stand_beside_a_space(results, tmp_path, opened):
         shown.until(f"document.querySelector('{beside}').dataset.linked === '{count}'")
         text = page.inner_text(f"{beside} .holder + .note")
         assert f"{count} of the {count} selected beside are here, marked by crosses" in text
+        page.locator(f"{beside} .note").first.click()
+        page.click("button:has-text('SVG')")
+        shown.until("document.querySelector('#jobs details[data-state=done]')")
+        command = page.inner_text("#command")
+        assert command.startswith(f"cflex plot {results['space']} ")
+        assert f"--beside {results['other']} --beside-selection " in command
+        page.locator(".bench:nth-child(1) .note").first.click()
         page.keyboard.press("Escape")
         shown.until(f"document.querySelector('{beside}').dataset.linked === undefined")
         shown.check()

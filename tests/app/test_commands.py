@@ -55,6 +55,7 @@ ASKED = [
     ("plot", {**AXES, "selected": True, "selections": ["left"], "unconverged": True, "way": "axis1", "points": 100}),
     ("plot", {**AXES, "z": "cflexScore", "direction": [-12.5, 100], "at": {"cflexSpace1": -3, "cflexSpace2": 1}}),
     ("plot", {"x": "cflexScore", "y": "cflexSpace1", "at": {"cflexScore": 0.3, "cflexSpace1": -1}}),
+    ("plot", {**AXES, "beside": {"number": 0, "recipe": LEFT}}),
     ("export", {"program": "star", "selections": ["left"]}),
     ("export", {"program": "xmd"}),
 ]

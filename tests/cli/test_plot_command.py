@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,31 @@ def test_window_and_selection(folder, tmp_path, views, capsys):
     assert len(views[2][0].selected) == left.sum()
 
 
+def test_selection_of_another_space_is_crossed(folder, tmp_path, views, capsys):
+    """The other space has half of the particles, backwards; those selected there are the ones crossed here."""
+    rows = np.arange(N)[::-2]
+    other = tmp_path / "other"
+    other.mkdir()
+    whole = Space.load(folder)
+    scores = np.random.default_rng(1).normal(size=(len(rows), 3))
+    kept = {"groups": whole.groups[rows], "converged": np.ones(len(rows), bool), "set_index": np.zeros(len(rows), int)}
+    replace(whole, coordinates=scores, distance=np.zeros(len(rows)), **kept).save(other / "space.npz")
+    lines = (folder / "particles.star").read_text().splitlines(keepends=True)
+    head = lines.index(next(line for line in lines if "@" in line))
+    text = "".join([*lines[:head], *(lines[head + row] for row in rows)])
+    (other / "particles.star").write_text(text.replace("@x.mrcs", f"@{folder}/x.mrcs"))
+    (tmp_path / "up.json").write_text('{"steps": [{"how": "new", "where": "cflexSpace1 > 0"}]}')
+    words = ["--beside", other, "--beside-selection", tmp_path / "up.json", "--dpi", 60]
+    assert plot(folder, "-o", tmp_path / "a.png", *words) == 0
+    chosen = rows[scores[:, 0] > 0]
+    assert sorted(views[0][0].linked[:, 0]) == sorted(whole.coordinates[chosen, 0])
+    assert f"{len(chosen)} particles are selected in {other}, {len(chosen)} crossed" in capsys.readouterr().out
+    assert any(len(drawn.get_offsets()) == len(chosen) for drawn in views[0][1].axes[0].collections)
+    (other / "particles.star").write_text(text.replace("@x.mrcs", "@y.mrcs"))
+    assert plot(folder, "-o", tmp_path / "b.png", *words) == 2
+    assert "share no particles" in capsys.readouterr().err
+
+
 def test_groups_have_their_colours_and_a_legend(folder, tmp_path, views):
     assert plot(folder, "-o", tmp_path / "a.png", "--colour", "cflexGroup", "--dpi", 60) == 0
     _, figure = views[0]
@@ -199,6 +225,7 @@ def test_bad_input(folder, tmp_path, capsys):
     assert "paths lie in the axes of the space" in refused("--x", "cflexScore", "--axis", 1)
     assert "expected values of cflexScore, cflexSpace2" in refused("--x", "cflexScore", "--at=1,2,3")
     assert "expected 3 numbers" in refused("--at=1,2")
+    assert "--beside and --beside-selection go together" in refused("--beside", folder)
     assert "expected 2 numbers" in refused("--direction=1")
     assert "cannot be read" in refused("--selection", tmp_path / "none.json")
     assert plot(tmp_path, "-o", tmp_path / "a.png") == 2

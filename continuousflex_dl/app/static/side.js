@@ -195,9 +195,10 @@ export class Side {
     const { bench } = this;
     const { marks, axes: { x, y, z } } = bench.plot;
     const { way, corners } = this.motionAsked();
+    const other = this.app.beside(bench);
     const asked = {
       ...bench.plot.asked(), format, selected: bench.recipe.steps.length > 0, unconverged: this.app.unconverged,
-      ...(marks.path ? { way, corners } : {}), ...(marks.at ? { at: Object.fromEntries([x, y, z].filter(Boolean).map(({ name }, k) => [name, marks.at[k]])) } : {}),
+      ...(bench.plot.linked ? { beside: { number: other.number, recipe: other.recipe } } : {}), ...(marks.path ? { way, corners } : {}), ...(marks.at ? { at: Object.fromEntries([x, y, z].filter(Boolean).map(({ name }, k) => [name, marks.at[k]])) } : {}),
     };
     this.wanted = await this.make('plot', asked);
     say('the figure is being drawn');

@@ -49,6 +49,8 @@ class View:
         Colour map.
     selected
         (s, 2) or (s, 3) particles that are marked.
+    linked
+        The same of those that are selected in another space.
     outline, path, basins, at
         (c, 2) corners; (p, 2) or (p, 3) places; (b, 2) numbered basins; one place. Empty ones are not drawn.
     eye
@@ -63,6 +65,7 @@ class View:
     whole: bool = False
     palette: str = "viridis"
     selected: Floats = field(default_factory=lambda: np.zeros((0, 2)))
+    linked: Floats = field(default_factory=lambda: np.zeros((0, 2)))
     outline: Floats = field(default_factory=lambda: np.zeros((0, 2)))
     path: Floats = field(default_factory=lambda: np.zeros((0, 2)))
     basins: Floats = field(default_factory=lambda: np.zeros((0, 2)))
@@ -155,12 +158,17 @@ def _particles(figure: Figure, axes: Axes, view: View) -> None:
 def _marks(axes: Axes, view: View) -> None:
     """Selection, outline, path, basins and place, over the points."""
     flat = view.is_flat
+    size = (2.4 if len(view.points) > _VECTORS else 4.0) ** 2
     if len(view.selected):
-        size = (2.4 if len(view.points) > _VECTORS else 4.0) ** 2
         look = {"rasterized": len(view.selected) > _VECTORS, "linewidths": 0, "label": "selected", "zorder": 3}
         if not flat:
             look["depthshade"] = False
         axes.scatter(*view.selected.T, color=SELECTED, s=size, **look)
+    if len(view.linked):
+        raster = len(view.linked) > _VECTORS
+        for colour, width in (("white", 2.8), (INK, 1.0)) if flat else ((INK, 1.0),):
+            axes.scatter(*view.linked.T, marker="x", color=colour, linewidths=width, s=1.6 * size, rasterized=raster,
+                         zorder=3.5)  # fmt: skip
     if len(view.outline) and flat:
         axes.plot(*np.vstack([view.outline, view.outline[:1]]).T, color=SELECTED, linewidth=1.4, zorder=4)
     if len(view.path):
