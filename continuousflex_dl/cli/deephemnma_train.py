@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,8 @@ def run_deephemnma_train(options: DeephemnmaTrainOptions, run: Run) -> None:
     device = resolve_device(options.device, run.place.local_rank)
     run.device = str(device)
     torch.set_num_threads(run.threads)
-    preset = _preset(options)
+    start = None if options.start_from is None else read_checkpoint(Path(options.start_from), "deephemnma")
+    preset = _preset(options, None if start is None else start[0])
     source = _source(options, preset, table, wanted)
     full = preset.network == "separate" and options.precision == "auto"
     dtype = torch.float32 if full else product_dtype(device, options.precision)
@@ -89,10 +91,9 @@ def run_deephemnma_train(options: DeephemnmaTrainOptions, run: Run) -> None:
     model: nn.Module = preset.build(
         len(wanted), description["preparation"]["network_box"], description["radius_px"]
     ).to(device)
-    if options.start_from is not None:
-        record, weights = read_checkpoint(Path(options.start_from), "deephemnma")
-        _check_start(Path(options.start_from), record, description)
-        load_weights(model, weights, Path(options.start_from))
+    if start is not None:
+        _check_start(Path(str(options.start_from)), start[0], description)
+        load_weights(model, start[1], Path(str(options.start_from)))
         description["started_from"] = options.start_from
     if device.type == "cpu" and preset.network == "polar":  # the others are a third slower with it
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -149,17 +150,13 @@ def _modes_wanted(options: DeephemnmaTrainOptions, table: ParticleTable) -> tupl
     return wanted
 
 
-def _preset(options: DeephemnmaTrainOptions) -> Preset:
-    from dataclasses import replace
-
-    from ..core.deephemnma.presets import PRESETS
+def _preset(options: DeephemnmaTrainOptions, start: dict[str, Any] | None) -> Preset:
+    """What is asked for; where a network is trained further, what it was trained with, and a third of the rate."""
+    from ..core.deephemnma.presets import PRESETS, Preset
 
     preset = PRESETS[options.preset]
-    if options.start_from is not None:
-        from ..core.deephemnma.presets import Preset
-        from ..core.training.checkpoint import read_checkpoint
-
-        before = Preset.from_dict(read_checkpoint(Path(options.start_from), "deephemnma")[0]["preset"])
+    if start is not None:
+        before = Preset.from_dict(start["preset"])
         preset = replace(before, learning_rate=before.learning_rate / 3)
     asked: dict[str, Any] = {
         "batch": options.batch_size,
