@@ -30,7 +30,8 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 STRUCTURE = EXAMPLES / "adk_4ake_A.pdb"
 RESULTS = ROOT / "benchmarks" / "cryovit.json"
-HELD_OUT = 0.2  # of the images, where new ones are inferred
+HELD_OUT = 0.2  # of the images, where new ones are inferred:
+SPLIT = 10_000  # always from so many images on
 
 
 def cflex(*arguments: object, cpu: bool = False) -> float:
@@ -43,8 +44,8 @@ def cflex(*arguments: object, cpu: bool = False) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def simulate(folder: Path, count: int) -> dict[str, Path]:
-    """Modes and both particle sets, as far as they are not there yet."""
+def simulate(folder: Path, count: int, wanted: set[str]) -> dict[str, Path]:
+    """Modes and the particle sets that are wanted, as far as they are not there yet."""
     modes = folder / "nma" / "modes.npz"
     if not modes.exists():
         cflex("nma", STRUCTURE, "-o", folder / "nma")
@@ -53,7 +54,7 @@ def simulate(folder: Path, count: int) -> dict[str, Path]:
     dims = ["--ensemble", EXAMPLES / "adk_dims_heavy.dcd", "--topology", STRUCTURE]
     for name, more in (("ak", []), ("dims", dims)):
         paths[name] = folder / name / "truth.star"
-        if not paths[name].exists():
+        if name in wanted and not paths[name].exists():
             cflex("simulate", modes, "-o", folder / name, *common, *more)
     return paths
 
@@ -130,11 +131,13 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--epochs", type=int, help="instead of those of the preset")
+    parser.add_argument("--max-minutes", type=float, help="wall time of a training")
+    parser.add_argument("--seed", type=int, default=0, help="of the training")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    paths = simulate(options.folder, options.images)
     free = ["--bond-scale", 0, "--clash-std", 0]
     fixed = ["--no-refine-poses"]
+    thesis = ["--preset", "thesis", "--validation", 0.03]
     cases: dict[str, tuple[str, list[object]]] = {
         "ak": ("ak", fixed),
         "ak_free_backbone": ("ak", [*fixed, *free]),
@@ -144,15 +147,17 @@ def main() -> None:
         "disturbed6": ("ak", ["--angle-std", 6]),
         "dims": ("dims", fixed),
         "supervised": ("ak", fixed),
-        "thesis": ("ak", [*fixed, "--preset", "thesis"]),
-        "thesis_supervised": ("ak", ["--preset", "thesis"]),
+        "thesis": ("ak", [*fixed, *thesis]),
+        "thesis_supervised": ("ak", thesis),
     }
     chosen = [name for name in options.only.split(",") if name] or [name for name in cases if "thesis" not in name]
+    paths = simulate(options.folder, options.images, {cases[name][0] for name in chosen})
     for name in chosen:
         data, more = cases[name]
         result = run(name, paths, data, more, options)
         stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        stored.setdefault("cases", {})[name] = result
+        key = name + (f", {options.images} images" if options.images != 1000 else "")
+        stored.setdefault("cases", {})[key + (f", seed {options.seed}" if options.seed else "")] = result
         stored["computer"] = computer()
         RESULTS.write_text(json.dumps(stored, indent=1) + "\n")
         print(name, json.dumps(result), flush=True)
@@ -165,7 +170,7 @@ def run(
     folder: Path = options.folder
     truth = particles = paths[data]
     known = paths["modes"] if data == "ak" else truth.with_suffix(".h5")
-    result: dict[str, Any] = {"images": options.images, "options": [str(word) for word in more]}
+    result: dict[str, Any] = {"images": options.images}
     if name.startswith("disturbed"):
         degrees = float(name.removeprefix("disturbed"))
         particles = truth.with_name(f"{name}.star")
@@ -178,13 +183,16 @@ def run(
         }
     labels: list[object] = []
     held = None
+    if "supervised" in name or "thesis" in name or options.images >= SPLIT:
+        particles, held = split(particles, name)
     if "supervised" in name:
-        particles, held, labels = split(truth, paths["modes"], folder, name)
+        labels = known_structures(particles, paths["modes"], folder, name)
     output = folder / f"{name}-model"
     common = ["--reference", STRUCTURE, "-o", output, "--overwrite", "--threads", 1, "--device", options.device]
-    if options.epochs:
-        more = [*more, "--epochs", options.epochs]
-        result["options"] = [str(word) for word in more]
+    for word in ("epochs", "max_minutes", "seed"):
+        if getattr(options, word):
+            more = [*more, f"--{word.replace('_', '-')}", getattr(options, word)]
+    result["options"] = [str(word) for word in more]
     result["train_cpu_s"] = round(cflex("cryovit", "train", particles, *common, *labels, *more), 1)
     record = json.loads((output / "run.json").read_text())
     result |= {"steps": record["results"]["steps"], "undeformed_angst": still(truth, paths["modes"], known, folder)}
@@ -192,29 +200,36 @@ def run(
     if held is not None:
         inferred = folder / f"{name}-infer"
         common = ["-o", inferred, "--overwrite", "--threads", 1, "--device", options.device]
+        common += ["--no-refine"] if "thesis" in name else []  # as the thesis: what the network says
         cpu = cflex("cryovit", "infer", output, held, *common)
         result["infer_cpu_s_per_image"] = round(cpu / len(read_particles(held, check_images=False)), 3)
         result["infer"] = figures(inferred, truth, known, folder)
     return result
 
 
-def split(truth: Path, modes: Path, folder: Path, name: str) -> tuple[Path, Path, list[object]]:
-    """Particles to train on with their structures, and the rest."""
+def split(particles: Path, name: str) -> tuple[Path, Path]:
+    """Particles to train on, and the rest."""
+    table = read_particles(particles)
+    first = round((1 - HELD_OUT) * len(table))
+    train, held = particles.with_name(f"{name}-train.star"), particles.with_name(f"{name}-held.star")
+    write_star(train, table.rows(0, first))
+    write_star(held, table.rows(first, len(table)))
+    return train, held
+
+
+def known_structures(particles: Path, modes: Path, folder: Path, name: str) -> list[object]:
+    """Options that give the structures of the particles to the training."""
     import h5py
 
     from continuousflex_dl.core.io.modes import read_modes
 
-    table = read_particles(truth)
-    first = round((1 - HELD_OUT) * len(table))
-    train, held = truth.with_name(f"{name}-train.star"), truth.with_name(f"{name}-held.star")
-    write_star(train, table.rows(0, first))
-    write_star(held, table.rows(first, len(table)))
+    table = read_particles(particles)
     known = read_modes(modes).select(sorted(table.amplitudes))
-    amplitudes = np.stack([table.amplitudes[number][:first] for number in sorted(table.amplitudes)], axis=1)
+    amplitudes = np.stack([table.amplitudes[number] for number in sorted(table.amplitudes)], axis=1)
     labels = folder / f"{name}-labels.h5"
     with h5py.File(labels, "w") as file:
         file["coordinates"] = known.displace(amplitudes).astype(np.float32)
-    return train, held, ["--supervised", labels]
+    return ["--supervised", labels]
 
 
 if __name__ == "__main__":

@@ -12,13 +12,7 @@ from ..core.io.modes import REFERENCE_NAME
 from ..core.io.particles import read_particles
 from ..core.particles.stack import ImageStack
 from ..options.cryovit import CryovitInferOptions
-from .cryovit_results import (
-    fingerprint_of,
-    fit_block,
-    say_figures,
-    without_results,
-    write_results,
-)
+from .cryovit_results import fingerprint_of, fit_block, say_figures, without_results, write_results
 from .run import Run
 from .shards import run_blocks
 
@@ -63,11 +57,11 @@ def run_cryovit_infer(options: CryovitInferOptions, run: Run) -> None:
     )
     if run.place.leads:
         run.claim_output()
-        store = _infer_store(run, options, folder)
+        store = _infer_store(run, options, folder, len(table))
         if run.crew is not None:
             run.crew.announce(stage="ready")
     elif run.crew is not None and run.crew.wait_until_ready():
-        store = _infer_store(run, options, folder)
+        store = _infer_store(run, options, folder, len(table))
     else:
         return
     schedule = () if not options.refine else POLISH if amortised else FROM_SCRATCH
@@ -89,7 +83,6 @@ def run_cryovit_infer(options: CryovitInferOptions, run: Run) -> None:
     print(f"written: {final} and {run.path(CONFORMATIONS_NAME)}")
 
 
-def _infer_store(run: Run, options: CryovitInferOptions, folder: Path) -> BlockStore:
-    total = len(read_particles(options.particles, options.datadir, options.pixel_size, check_images=False))
+def _infer_store(run: Run, options: CryovitInferOptions, folder: Path, total: int) -> BlockStore:
     fingerprint = fingerprint_of(options, [folder / "model.json"])
     return BlockStore(run.path("blocks"), total, options.batch_size, fingerprint, run.place.rank)

@@ -67,20 +67,16 @@ def write_results(
 
     scores, some = [], []
     every = max(1, len(table) // _CENSUS)
-
-    def portions() -> Iterator[tuple[int, int, Arrays]]:
-        yield from store.portions(_PORTION)
-
     with run.stage("write"):
         write_conformations(
             run.path(CONFORMATIONS_NAME),
-            ((found["coordinates"] + centre, found["latent"]) for _, _, found in portions()),
+            ((found["coordinates"] + centre, found["latent"]) for _, _, found in store.portions(_PORTION)),
             len(table),
             model.projector.node_rows.cpu().numpy(),
         )
 
         def parts() -> Iterator[ParticleTable]:
-            for first, last, found in portions():
+            for first, last, found in store.portions(_PORTION):
                 scores.append(found["score"])
                 keep = np.arange(first, last) % every == 0
                 some.append({name: values[keep] for name, values in found.items()})

@@ -71,7 +71,7 @@ def run_cryovit_train(options: CryovitTrainOptions, run: Run) -> None:
     torch.set_num_threads(run.threads)
     preset = _preset(options)
     settings = preset.settings
-    reference = FlexibleReference.of(heavy, ride=preset.ride)
+    reference = FlexibleReference.of(heavy, blobs=preset.blobs)
     labels = None if options.supervised is None else _labels(options.supervised, table, len(heavy), reference)
     rows, held = division(len(table), options.validation if settings.encoder == "vit" else 0.0, options.seed)
     if run.place.leads:
@@ -111,7 +111,8 @@ def run_cryovit_train(options: CryovitTrainOptions, run: Run) -> None:
     }
     task: Unsupervised | Supervised
     if known is not None and settings.direct:
-        task = Supervised(images, known + torch.as_tensor(reference.nodes).to(known), **common)
+        structures = known + torch.as_tensor(reference.nodes).to(known)
+        task = Supervised(images, structures, turn_images=settings.turn_images, **common)
     else:
         task = Unsupervised(
             images,
@@ -126,7 +127,7 @@ def run_cryovit_train(options: CryovitTrainOptions, run: Run) -> None:
         steps=steps,
         validate_every=max(1, min(steps, max(per_epoch, steps // 10))),
         learning_rate=options.learning_rate or preset.learning_rate,
-        warmup_steps=min(20, steps // 10),
+        warmup_steps=min(per_epoch, steps // 10),
         max_minutes=options.max_minutes,
         seed=options.seed,
         dtype=product_dtype(device, options.precision) if settings.encoder == "vit" else torch.float32,

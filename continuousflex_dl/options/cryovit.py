@@ -40,12 +40,12 @@ class CryovitTrainOptions(CommonOptions):
     epochs: int | None = option(None, help="How often every image is seen; default: that of the preset (20; thesis 60).", ge=1, label="Epochs")
     max_minutes: float | None = MAX_MINUTES
     batch_size: int | None = option(None, help="Images per step and process; default: a twentieth of the images, between 8 and 64.", ge=1, le=65536, label="Batch size", advanced=True)
-    learning_rate: float | None = option(None, help="Highest learning rate; default: that of the preset (0.003; thesis 0.0003).", gt=0, label="Learning rate", advanced=True)
+    learning_rate: float | None = option(None, help="Highest learning rate; default: that of the preset (0.003; thesis 0.001).", gt=0, label="Learning rate", advanced=True)
     search_rmsd: float = option(4.0, help="Structural spread expected along the softest motion.", unit="Å RMSD", gt=0, label="Expected deformation", advanced=True)
-    bond_scale: float = option(0.5, help="How far a distance along the chain may leave its length in the reference by more than 0.25 Å at a cost of one nat (the cost grows in proportion); 0 for no restraint.", unit="Å", ge=0, label="Give of the backbone", advanced=True)
+    bond_scale: float = option(0.5, help="By how much more than 0.2 Å a distance along the chain may fall short of its length in the reference at a cost of one nat; what is too long costs less, the less the longer it is; 0 for no restraint.", unit="Å", ge=0, label="Give of the backbone", advanced=True)
     clash_std: float = option(0.1, help="By how much nodes may come nearer than 4 Å to each other; 0 for no restraint.", unit="Å", ge=0, label="Give of clashes", advanced=True)
     patch: int | None = option(None, help="Edge of the patches of the vision transformer; default 16.", unit="px", ge=2, le=256, label="Patch size", advanced=True)
-    vit_width: int | None = option(None, help="Width of the vision transformer, a multiple of its heads (4; thesis 16); default 128, thesis 256.", ge=4, le=4096, label="Width of the transformer", advanced=True)
+    vit_width: int | None = option(None, help="Width of the vision transformer, a multiple of its heads (4; thesis 16); default 128.", ge=4, le=4096, label="Width of the transformer", advanced=True)
     beta: float | None = option(None, help="Weight of the prior on latents; default: that of the preset (1; thesis 0.1).", ge=0, label="Beta", advanced=True)
     validation: float = option(0.1, help="Share of the particles that the best network is chosen on, where there is an encoder; without one every particle is trained on.", gt=0, lt=1, label="Validation share", advanced=True)
     ctf: CtfChoice = CTF_OF_MODEL
@@ -57,6 +57,9 @@ class CryovitTrainOptions(CommonOptions):
         heads = 16 if self.preset == "thesis" else 4
         if self.vit_width is not None and self.vit_width % heads:
             raise ValueError(f"--vit-width {self.vit_width} cannot be shared among {heads} heads; give a multiple of {heads}")
+        chosen = [f"--{name} {value}" for name, value in (("decoder", self.decoder), ("encoder", self.encoder)) if value != "preset"]
+        if self.preset == "thesis" and self.supervised is not None and chosen:
+            raise ValueError(f"{' '.join(chosen)}: the supervised network of the thesis has its own encoder and decoder; leave it out, or leave out --preset thesis")
         return self
 
 

@@ -123,7 +123,11 @@ def mlp(inputs: int, width: int, depth: int, outputs: int, activation: type[nn.M
     """`depth` hidden layers and a linear one that starts at zero."""
     layers: list[nn.Module] = []
     for layer in range(depth):
-        layers += [nn.Linear(width if layer else inputs, width), activation()]
+        linear = nn.Linear(width if layer else inputs, width)
+        if activation is nn.LeakyReLU:  # torch's own start lets a signal fade to a third in every layer
+            nn.init.kaiming_normal_(linear.weight, a=0.01)
+            nn.init.zeros_(linear.bias)
+        layers += [linear, activation()]
     last = nn.Linear(width if depth else inputs, outputs)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)

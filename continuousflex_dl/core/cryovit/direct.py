@@ -19,7 +19,7 @@ from .projector import Projector
 from .reference import FlexibleReference
 from .settings import CryoVitSettings
 from .structure_terms import StructureTerms
-from .views import filtered_images
+from .views import about_the_beam, any_angle, filtered_images, turned
 
 _UNIT = 10.0  # Å per output of the network
 _CHUNK = 64
@@ -44,18 +44,20 @@ class DirectVit(nn.Module):
         self.to_latent = nn.Linear(settings.vit.width, settings.latent)
         self.decoder = mlp(settings.latent, settings.width, settings.depth, reference.nodes.size, nn.LeakyReLU)
 
-    def encode(self, batch: ImageBatch) -> Tensor:
-        """Latents (b, d)."""
-        latent: Tensor = self.to_latent(self.transformer(self._seen(batch)))
+    def encode(self, batch: ImageBatch, angle: Tensor | None = None) -> Tensor:
+        """Latents (b, d) of images, turned in their plane by angles (b,) in rad first where these are given."""
+        seen = filtered_images(batch, batch.data, self.box, corrected=False)[:, None]
+        latent: Tensor = self.to_latent(self.transformer(seen if angle is None else turned(seen, angle)))
         return latent
 
-    def forward(self, batch: ImageBatch) -> Tensor:
-        """Coordinates (b, N, 3) in the frame of the image, Å from the centre of the box."""
-        places: Tensor = _UNIT * self.decoder(self.encode(batch)).float().unflatten(-1, (-1, 3))
+    def decode(self, latent: Tensor) -> Tensor:
+        """Coordinates (b, N, 3) of latents (b, d)."""
+        places: Tensor = _UNIT * self.decoder(latent).float().unflatten(-1, (-1, 3))
         return places
 
-    def _seen(self, batch: ImageBatch) -> Tensor:
-        return filtered_images(batch, batch.data, self.box, corrected=False)[:, None]
+    def forward(self, batch: ImageBatch, angle: Tensor | None = None) -> Tensor:
+        """Coordinates (b, N, 3) in the frame of the (turned) image, Å from the centre of the box."""
+        return self.decode(self.encode(batch, angle))
 
 
 class Supervised:
@@ -69,6 +71,8 @@ class Supervised:
         (n, N, 3) known coordinates of all particles about the centre of the reference, Å.
     batch_size, seed, description, train_rows, validation_rows, place
         See `learning.Unsupervised`.
+    turn_images
+        See `settings.CryoVitSettings`.
     """
 
     def __init__(
@@ -82,9 +86,10 @@ class Supervised:
         train_rows: np.ndarray,
         validation_rows: np.ndarray,
         place: Place = ALONE,
+        turn_images: bool = True,
     ) -> None:
         self.images, self.structures = images, structures
-        self.description, self.validation_rows = description, validation_rows
+        self.description, self.validation_rows, self.turn_images = description, validation_rows, turn_images
         self.order = BatchOrder(train_rows, batch_size, seed, place)
 
     def batch(self, step: int) -> ImageBatch:
@@ -93,7 +98,8 @@ class Supervised:
 
     def loss(self, model: nn.Module, batch: ImageBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean square distance of predicted and known coordinates, Å^2."""
-        square = ((model(batch) - self._labels(batch)) ** 2).sum(-1).mean()
+        angle = any_angle(len(batch), batch.data.device) if self.turn_images else None
+        square = ((model(batch, angle) - self._labels(batch, angle)) ** 2).sum(-1).mean()
         return square, {"rmsd": torch.sqrt(square)}
 
     @torch.no_grad()
@@ -110,10 +116,11 @@ class Supervised:
         plain_mean, superposed = (sums / len(self.validation_rows)).tolist()
         return {"loss": plain_mean, "superposed": superposed}
 
-    def _labels(self, batch: ImageBatch) -> Tensor:
-        turned = self.structures[batch.index].to(batch.rotation) @ batch.rotation.transpose(-1, -2)
-        shift = batch.shift_px * batch.pixel_size[:, None]
-        return turned + nn.functional.pad(shift, (0, 1))[:, None]
+    def _labels(self, batch: ImageBatch, angle: Tensor | None = None) -> Tensor:
+        with torch.autocast(batch.data.device.type, enabled=False):  # coordinates need all their digits
+            posed = self.structures[batch.index].to(batch.rotation) @ batch.rotation.transpose(-1, -2)
+            posed = posed + nn.functional.pad(batch.shift_px * batch.pixel_size[:, None], (0, 1))[:, None]
+            return posed if angle is None else posed @ about_the_beam(angle).transpose(-1, -2)
 
 
 def superposition(mobile: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,7 +144,8 @@ def predict(model: DirectVit, images: ParticleImages, rows: np.ndarray) -> Fitte
         If a particle gives no finite number.
     """
     batch = images.batch(rows)
-    places = model(batch)
+    latent = model.encode(batch)
+    places = model.decode(latent)
     nodes = model.terms.nodes.expand(len(places), -1, -1)
     rotation, shift = superposition(places, nodes)
     aligned = places @ rotation.transpose(-1, -2) + shift[:, None]
@@ -146,7 +154,6 @@ def predict(model: DirectVit, images: ParticleImages, rows: np.ndarray) -> Fitte
     points = model.projector(aligned - nodes, back, moved / batch.pixel_size[:, None], batch.pixel_size, batch.radius)
     image = points * (batch.transfer * model.projector.blur(batch.square_frequency))[:, None]
     score = correlation(image, batch.data)
-    latent = model.encode(batch)
     refuse_non_finite(images, batch, {"latent": latent, "structure": aligned, "score": score})
     return Fitted(
         latent.float().cpu().numpy(),

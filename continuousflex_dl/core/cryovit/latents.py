@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from ..nets.vit import VisionTransformer, VitShape
 from .images import ImageBatch
-from .views import filtered_images
+from .views import about_the_beam, any_angle, filtered_images, turned
 
 # a number of the table counts so much: one learning rate then suits latents, angles (rad), shifts (Å) and weights
 _GAIN = 30.0
 _TURN_UNIT, _SHIFT_UNIT = 0.05, 2.5
 _START_LOG_STD = -2.0
+_HEAD_STD = 0.02  # latents begin as large as their noise: nothing is to be learned from what is drowned in it
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,16 +106,16 @@ class Encoder(nn.Module):
         Numbers per particle.
     shape
         Size of the transformer.
-    informed
+    informed, turn_images
         See `settings.CryoVitSettings`.
     """
 
-    def __init__(self, box: int, latent: int, shape: VitShape, *, informed: bool) -> None:
+    def __init__(self, box: int, latent: int, shape: VitShape, *, informed: bool, turn_images: bool) -> None:
         super().__init__()
-        self.box, self.latent, self.informed = box, latent, informed
+        self.box, self.latent, self.informed, self.turn_images = box, latent, informed, turn_images
         self.transformer = VisionTransformer(box, 1 + informed, shape, known=9 if informed else 0)
         self.head = nn.Linear(shape.width, 2 * latent + 8)
-        nn.init.normal_(self.head.weight, std=1e-3)
+        nn.init.normal_(self.head.weight, std=_HEAD_STD)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, batch: ImageBatch, expected: Tensor | None) -> Latents:
@@ -127,13 +128,11 @@ class Encoder(nn.Module):
         expected
             Coefficients of the undeformed reference in the given poses, CTF applied, where the encoder is informed.
         """
-        images = [filtered_images(batch, batch.data, self.box, corrected=self.informed)]
-        known = None
-        if self.informed and expected is not None:
-            images.append(filtered_images(batch, expected, self.box, corrected=True))
-            known = batch.rotation.flatten(1)
-        numbers = self.head(self.transformer(torch.stack(images, 1), known)).float()
+        images, rotation, back = self._views(batch, expected)
+        numbers = self.head(self.transformer(images, rotation.flatten(1) if self.informed else None)).float()
         mean, log_std, turn, turn_log_std, shift = numbers.split([self.latent, self.latent, 3, 3, 2], -1)
+        if back is not None:  # corrections in the frame of the image as it was
+            turn, shift = _applied(back, turn), _applied(back[:, :2, :2], shift)
         return Latents(
             mean,
             _TURN_UNIT * turn,
@@ -141,3 +140,20 @@ class Encoder(nn.Module):
             _START_LOG_STD + log_std,
             _START_LOG_STD + math.log(_TURN_UNIT) + turn_log_std,
         )
+
+    def _views(self, batch: ImageBatch, expected: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Images (b, c, box, box) to look at, their poses, and the rotations that undo how they were turned."""
+        views = [filtered_images(batch, batch.data, self.box, corrected=self.informed)]
+        if self.informed and expected is not None:
+            views.append(filtered_images(batch, expected, self.box, corrected=True))
+        images = torch.stack(views, 1)
+        if not (self.training and self.turn_images):
+            return images, batch.rotation, None
+        angle = any_angle(len(batch), images.device)
+        plane = about_the_beam(angle)
+        with torch.autocast(images.device.type, enabled=False):
+            return turned(images, angle), plane @ batch.rotation, plane.transpose(-1, -2)
+
+
+def _applied(matrix: Tensor, vector: Tensor) -> Tensor:
+    return (matrix * vector[:, None]).sum(-1)  # no matrix product, which mixed precision would round

@@ -70,6 +70,7 @@ class Unsupervised:
         self.images, self.resolution, self.steps = images, resolution, steps
         self._seconds, self._spent = 60.0 * (max_minutes or math.inf), 60.0 * minutes_spent
         self._begin: float | None = None
+        self._done = 0.0
         self.description, self.validation_rows = description, validation_rows
         self.stages = STAGES if coarse_to_fine else STAGES[-1:]
         self.order = BatchOrder(train_rows, batch_size, seed, place)
@@ -78,13 +79,15 @@ class Unsupervised:
         """Images of a step, at the resolution of its stage."""
         if self._begin is None:
             self._begin = time.monotonic() - self._spent
-        done = max(step / self.steps, (time.monotonic() - self._begin) / self._seconds)
-        reached = [factor for start, factor in self.stages if done >= start]
+        self._done = max(step / self.steps, (time.monotonic() - self._begin) / self._seconds)
+        reached = [factor for start, factor in self.stages if self._done >= start]
         factor = reached[-1] if reached else self.stages[0][1]
         return self.images.batch(self.order.rows(step)).inner(self.images.radius_at(factor * self.resolution))
 
     def loss(self, model: nn.Module, batch: ImageBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean cost of the images, and its parts."""
+        """Mean cost of the images of the last batch, and its parts."""
+        if len(self.stages) > 1:
+            _inside(model).terms.go_on(self._done)
         parts: dict[str, Tensor] = model(batch)
         means = {name: value.mean() for name, value in parts.items()}
         total = means.pop("total")

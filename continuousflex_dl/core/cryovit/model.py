@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..errors import InputError
 from .decoders import Decoder, FreeDecoder, ModesDecoder, SmoothDecoder
 from .elastic import elastic_basis
 from .images import ImageBatch
@@ -57,7 +58,9 @@ class CryoVit(nn.Module):
         self.decoder = _decoder(reference, settings, basis)
         self.register_buffer("labels", labels, persistent=False)
         if settings.encoder == "vit":
-            self.latents = Encoder(box, settings.latent, settings.vit, informed=settings.informed)
+            self.latents = Encoder(
+                box, settings.latent, settings.vit, informed=settings.informed, turn_images=settings.turn_images
+            )
         else:
             self.latents = LatentTable(particles, settings.latent, poses=settings.refine_poses)
         self.log_scale = nn.Parameter(torch.zeros(()), requires_grad=settings.likelihood == "mse")
@@ -142,5 +145,10 @@ def _decoder(reference: FlexibleReference, settings: CryoVitSettings, basis: Ten
         return FreeDecoder(reference, settings.latent, settings.width, settings.depth, settings.keep_rigid)
     if basis is None:
         basis = torch.as_tensor(elastic_basis(reference, settings.spread))
+    if settings.decoder == "modes" and settings.latent > len(basis):
+        raise InputError(
+            f"--latent-size {settings.latent}: decoder modes takes a normal mode for each number, but the reference of "
+            f"{len(reference.nodes)} nodes has {len(basis)}; give at most so many, or another decoder"
+        )
     kind = SmoothDecoder if settings.decoder == "smooth" else ModesDecoder
     return kind(basis, settings.latent, settings.width, settings.depth)

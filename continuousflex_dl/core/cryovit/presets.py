@@ -20,14 +20,14 @@ class Preset:
         How often every image is seen.
     learning_rate
         At its highest.
-    ride
-        Atoms follow the nodes where the reference has them; otherwise one blob per residue.
+    blobs
+        One blob per residue is projected, not every atom.
     """
 
     settings: CryoVitSettings
     epochs: int
     learning_rate: float
-    ride: bool
+    blobs: bool
 
 
 # Where the thesis leaves a choice open, docs/cryovit.md says what was tried: width of the transformer, learning rate,
@@ -38,18 +38,18 @@ _THESIS = Preset(
         decoder="free",
         width=256,
         depth=6,
-        vit=VitShape(patch=16, width=256, depth=6, heads=16, mlp=1024),
+        vit=VitShape(patch=16, width=128, depth=6, heads=16, mlp=1024),
         informed=False,
         coarse_to_fine=False,
         keep_rigid=True,
     ),
     epochs=60,
-    learning_rate=3e-4,
-    ride=False,
+    learning_rate=1e-3,
+    blobs=True,
 )
 
 PRESETS = {
-    "default": Preset(settings=CryoVitSettings(), epochs=20, learning_rate=3e-3, ride=True),
+    "default": Preset(settings=CryoVitSettings(), epochs=20, learning_rate=3e-3, blobs=False),
     # ch. 5. Its centre-of-mass weight of 1e-3 multiplies a mean over pixels; ours are sums in nats, 2,048 times that
     "thesis": replace(
         _THESIS,

@@ -12,7 +12,7 @@ from ..dynamics.modes import default_sigma
 from ..structure.atoms import Structure, representation
 
 NEIGHBOURS = 6  # nodes that an atom follows
-_LARGEST = 1 << 24  # entries of the matrix from nodes to atoms; beyond, the nodes themselves are projected
+_LARGEST = 1 << 24  # entries of the matrix from nodes to atoms; beyond, residues are projected, each moved by its node
 _SOFTENING = 1.0  # Å^2, keeps the weight of a node that coincides with the atom finite
 
 
@@ -29,7 +29,7 @@ class FlexibleReference:
     weights
         (A,) projected mass, summing to one.
     following
-        (A, N) float32 displacement of the atoms by that of the nodes; None where the atoms are the nodes.
+        (A, N) float32 displacement of the atoms by that of the nodes; None where each is moved by its node.
     chain
         (M, 2) indices of nodes that are neighbours along an unbroken chain.
     sigma
@@ -53,15 +53,16 @@ class FlexibleReference:
     node_rows: np.ndarray
 
     @classmethod
-    def of(cls, heavy: Structure, *, ride: bool = True) -> FlexibleReference:
+    def of(cls, heavy: Structure, *, blobs: bool = False) -> FlexibleReference:
         """Make from the heavy atoms of a structure file, or from pseudoatoms.
 
         Parameters
         ----------
         heavy
             As `structure.reader.read_structure` gives it.
-        ride
-            Project all atoms, each following the nodes around it; otherwise project one blob per residue.
+        blobs
+            Project one blob per residue, at the centre of its atoms, instead of all atoms. Either follow the nodes
+            around them, where the file has more than nodes.
 
         Raises
         ------
@@ -72,14 +73,15 @@ class FlexibleReference:
         rows = np.arange(len(heavy)) if heavy.is_pseudoatomic else _rows(heavy, nodes)
         centre = heavy.coordinates.mean(axis=0)
         places = nodes.coordinates - centre
-        follow = ride and len(heavy) > 2 * len(nodes) and len(heavy) * len(nodes) <= _LARGEST
-        projected = heavy if follow else nodes
-        atoms = projected.coordinates - centre
+        whole = len(heavy) > 2 * len(nodes)
+        every = whole and not blobs and len(heavy) * len(nodes) <= _LARGEST
+        projected = heavy if every else nodes
+        atoms = (_residue_centres(heavy, rows) if whole and not every else projected.coordinates) - centre
         return cls(
             nodes=places,
             atoms=atoms,
             weights=projected.weights / projected.weights.sum(),
-            following=follow_neighbours(places, atoms) if follow else None,
+            following=follow_neighbours(places, atoms) if whole and len(atoms) * len(nodes) <= _LARGEST else None,
             chain=chain_neighbours(nodes),
             sigma=default_sigma(projected),
             centre=centre,
@@ -147,6 +149,13 @@ def chain_neighbours(nodes: Structure) -> np.ndarray:
         return np.zeros((0, 2), dtype=np.int64)
     joined = np.flatnonzero(nodes.segment_index[1:] == nodes.segment_index[:-1])
     return np.stack([joined, joined + 1], axis=1)
+
+
+def _residue_centres(heavy: Structure, rows: np.ndarray) -> np.ndarray:
+    """Centres of mass (N, 3) of the residues that nodes stand for."""
+    mass = np.bincount(heavy.residue_index, heavy.weights)
+    sums = [np.bincount(heavy.residue_index, heavy.weights * axis) for axis in heavy.coordinates.T]
+    return (np.stack(sums, axis=1) / mass[:, None])[heavy.residue_index[rows]]
 
 
 def _rows(heavy: Structure, nodes: Structure) -> np.ndarray:

@@ -30,6 +30,8 @@ class CryoVitSettings:
     informed
         The encoder is shown the CTF-corrected, centred image, the projection of the reference in the given pose and
         that pose; otherwise the image alone.
+    turn_images
+        In training the encoder is shown every image turned in its plane by another angle each time.
     resolution
         Finest detail compared, Å.
     coarse_to_fine
@@ -65,6 +67,7 @@ class CryoVitSettings:
     depth: int = 2
     vit: VitShape = field(default_factory=VitShape)
     informed: bool = True
+    turn_images: bool = True
     resolution: float = 5.0
     coarse_to_fine: bool = True
     refine_poses: bool = True

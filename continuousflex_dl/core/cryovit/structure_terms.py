@@ -16,8 +16,12 @@ SKIN_ANGST = 2.0  # pairs that are farther apart than a clash by more than this 
 LISTED = 4  # structures of a batch that the list of neighbours is made from
 BACKBONE_ANGST = 3.8  # distance of neighbouring Cα
 TOLERANCE_ANGST = 0.4
-SMOOTH_ANGST = 0.1  # beyond the slack and this, the cost of a distance grows in proportion
-SLACK_ANGST = 0.25  # by which a distance along the chain may differ from that in the reference at no cost
+SLACK_ANGST = 0.2  # by which a distance along the chain may differ from that in the reference at no cost
+SMOOTH_ANGST = 0.1  # beyond the slack and this, the cost of a short distance grows in proportion, of a long one less
+STRETCH = 0.075  # Å times nats, over `bond_scale`: cost of a bond that is too long by 0.13 Å beyond the slack
+# The same from a share of the training on. First nothing, so that what the data stretch is found while soft motions
+# are; then more than in the end, so that bonds which the decoder has stretched for no reason come back.
+STRETCH_STAGES = ((0.0, 0.0), (0.42, 0.3), (0.6, STRETCH))
 
 
 class StructureTerms(nn.Module):
@@ -30,8 +34,9 @@ class StructureTerms(nn.Module):
     chain
         (M, 2) neighbours along chains; their distances in the reference are the ones wanted.
     bond_scale
-        How far a distance along the chain leaves its length by more than `SLACK_ANGST` at a cost of one nat, Å; 0 for
-        no such cost. It grows in proportion: no small stretch pays, and what images insist on is not forbidden.
+        By how much more than `SLACK_ANGST` a distance along the chain falls short of its length at a cost of one nat,
+        Å; 0 for no restraint. What is too short costs in proportion. What is too long costs as the logarithm: small
+        stretches never pay, and what images insist on is not forbidden.
     clash_std
         By how much less than the clash distance (or that of the reference, where it is smaller) a pair may come, Å; 0
         for no such cost.
@@ -43,7 +48,7 @@ class StructureTerms(nn.Module):
 
     def __init__(self, nodes: np.ndarray, chain: np.ndarray, bond_scale: float, clash_std: float) -> None:
         super().__init__()
-        self.bond_scale, self.clash_std = bond_scale, clash_std
+        self.bond_scale, self.clash_std, self.stretch = bond_scale, clash_std, STRETCH
         values = {
             "nodes": torch.as_tensor(nodes, dtype=torch.float32),
             "chain": torch.as_tensor(chain, dtype=torch.long),
@@ -60,15 +65,21 @@ class StructureTerms(nn.Module):
         none = places.new_zeros(len(places))
         bonds, clashes = none, none
         if self.bond_scale and len(self.chain):
-            off = (_distance(places, self.chain) - self.bond_length).abs() - SLACK_ANGST
-            bonds = functional.huber_loss(
-                off.clamp(min=0), torch.zeros_like(off), reduction="none", delta=SMOOTH_ANGST
-            ).sum(-1) / (SMOOTH_ANGST * self.bond_scale)
+            off = _distance(places, self.chain) - self.bond_length
+            short, long = ((sign * off - SLACK_ANGST).clamp(min=0) for sign in (-1, 1))
+            costs = functional.huber_loss(short, torch.zeros_like(short), reduction="none", delta=SMOOTH_ANGST)
+            stretch = self.stretch if self.training else STRETCH  # judged alike at all times
+            costs = costs / SMOOTH_ANGST + stretch * torch.log1p((long / SMOOTH_ANGST) ** 2)
+            bonds = costs.sum(-1) / self.bond_scale
         if self.clash_std and len(pairs := self._neighbours(places.detach())):
             least = _distance(self.nodes[None], pairs).clamp(max=CLASH_ANGST + MARGIN_ANGST)
             short = (least - _distance(places, pairs)).clamp(min=0)
             clashes = 0.5 * ((short / self.clash_std) ** 2).sum(-1)
         return bonds, clashes
+
+    def go_on(self, done: float) -> None:
+        """Take the cost of stretches that belongs to this share of a training."""
+        self.stretch = [cost for start, cost in STRETCH_STAGES if done >= start][-1]
 
     def _neighbours(self, places: Tensor) -> Tensor:
         """Pairs (P, 2) of nodes that are close in some of these structures, however far apart in the reference."""

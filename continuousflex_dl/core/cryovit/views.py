@@ -34,6 +34,37 @@ def filtered_images(batch: ImageBatch, coefficients: Tensor, box: int, *, correc
     return images / images.flatten(1).std(-1).clamp(min=1e-12)[:, None, None]
 
 
+def turned(images: Tensor, angle: Tensor) -> Tensor:
+    """Images (b, c, box, box) turned in their plane about pixel ``box // 2``, as particles of other poses.
+
+    Parameters
+    ----------
+    images
+        To be turned.
+    angle
+        (b,) rad; the pose of a particle is turned with its image by `about_the_beam`.
+    """
+    box = images.shape[-1]
+    cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
+    axis = torch.arange(box, device=images.device, dtype=images.dtype) - box // 2
+    y, x = axis[:, None], axis
+    source = torch.stack([cos * x + sin * y, cos * y - sin * x], -1)  # (b, box, box, 2), turned back
+    grid = (2 * (source + box // 2) + 1) / box - 1  # as `grid_sample` counts
+    return torch.nn.functional.grid_sample(images, grid, align_corners=False)
+
+
+def about_the_beam(angle: Tensor) -> Tensor:
+    """Rotations (b, 3, 3) about z by angles (b,) in rad."""
+    cos, sin, none = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
+    rows = [cos, -sin, none, sin, cos, none, none, none, none + 1]
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+
+def any_angle(count: int, device: torch.device) -> Tensor:
+    """Random angles (count,) in rad, drawn like dropout from torch's own generator, which the loop seeds."""
+    return 2 * math.pi * torch.rand(count, device=device)
+
+
 def half_plane(coefficients: Tensor, box: int) -> Tensor:
     """Complex (b, box, box // 2 + 1), laid out as by `torch.fft.rfft2`, of coefficients laid out as `Quadrants`."""
     values = torch.complex(coefficients[:, 0], coefficients[:, 1])  # (b, 2, K + 1, K + 1)

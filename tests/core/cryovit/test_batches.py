@@ -1,5 +1,7 @@
 """Images ready for comparison, and who is in which batch."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,8 @@ from continuousflex_dl.core.cryovit.learning import BatchOrder, Unsupervised, di
 from continuousflex_dl.core.cryovit.losses import misfit
 from continuousflex_dl.core.cryovit.model import CryoVit
 from continuousflex_dl.core.cryovit.settings import CryoVitSettings
-from continuousflex_dl.core.cryovit.views import filtered_images, half_plane
+from continuousflex_dl.core.cryovit.structure_terms import STRETCH
+from continuousflex_dl.core.cryovit.views import about_the_beam, filtered_images, half_plane, turned
 from continuousflex_dl.core.distributed import Place
 from continuousflex_dl.core.errors import InputError
 from continuousflex_dl.core.imaging.ctf import CtfBatch, ctf
@@ -90,6 +93,23 @@ def test_particles_without_poses_are_refused(particles, reference):
         ParticleImages(table, particles.stack, resolution=6.0, particle_radius=reference.radius)
 
 
+def test_a_turned_image_is_that_of_the_turned_pose(images, reference):
+    model = CryoVit(reference, CryoVitSettings(), images.stack.box, len(images)).eval()
+    batch, still = images.batch(np.arange(6)), torch.zeros(6, 214, 3)
+    angle = torch.tensor([0.4, -1.3, math.pi / 2, 3.0, 5.0, 2.2])
+    plane = about_the_beam(angle)
+
+    def seen(rotation, shift_px):
+        points = model.projector(still, rotation, shift_px, batch.pixel_size, batch.radius)
+        blurred = points * model.projector.blur(batch.square_frequency)[:, None]
+        return filtered_images(batch, blurred, images.stack.box, corrected=False)[:, None]
+
+    straight = turned(seen(batch.rotation, batch.shift_px), angle)
+    posed = seen(plane @ batch.rotation, (plane[:, :2, :2] @ batch.shift_px[..., None])[..., 0])
+    for one, other in zip(straight.flatten(1), posed.flatten(1), strict=True):
+        assert torch.corrcoef(torch.stack([one, other]))[0, 1] > 0.95
+
+
 def test_every_particle_passes_through_its_own_ctf(particles, reference):
     labels = {"rlnDefocusU": 6000.0 + 1000.0 * np.arange(6), "rlnDefocusV": 6000.0 + 1000.0 * np.arange(6)}
     table = particles.table
@@ -115,6 +135,21 @@ def test_resolution_rises_from_stage_to_stage(images):
     assert radii == sorted(radii)
     assert len(set(radii)) == 3
     assert radii[-1] == images.radius
+
+
+@pytest.mark.parametrize("coarse_to_fine", [True, False])
+def test_the_training_takes_the_costs_of_stretches_from_stage_to_stage(images, reference, coarse_to_fine):
+    model = CryoVit(reference, CryoVitSettings(), images.stack.box, len(images)).train()
+    rows = np.arange(6)
+    task = Unsupervised(
+        images, resolution=6.0, coarse_to_fine=coarse_to_fine, batch_size=3, steps=100, seed=0, description={},
+        train_rows=rows, validation_rows=rows,
+    )  # fmt: skip
+    costs = []
+    for step in (0, 50, 99):
+        task.loss(model, task.batch(step))
+        costs.append(model.terms.stretch)
+    assert costs == ([0.0, 4 * STRETCH, STRETCH] if coarse_to_fine else [STRETCH] * 3)
 
 
 def test_resolution_goes_on_by_the_clock_where_an_earlier_run_left_it(images):

@@ -44,6 +44,19 @@ def test_a_reference_of_nodes_only_is_projected_itself(heavy):
     assert nodes.weights.sum() == pytest.approx(1.0)
 
 
+def test_blobs_stand_for_residues_and_follow_like_atoms(reference, heavy):
+    blobs = FlexibleReference.of(heavy, blobs=True)
+    assert blobs.atoms.shape == (214, 3)
+    residue = heavy.residue_index[blobs.node_rows[57]]
+    members = heavy.residue_index == residue
+    centre = np.average(reference.atoms[members], axis=0, weights=heavy.weights[members])
+    assert np.allclose(blobs.atoms[57], centre)
+    assert blobs.weights[57] == pytest.approx(heavy.weights[members].sum() / heavy.weights.sum())
+    affine = np.random.default_rng(0).normal(size=(3, 3))
+    moved = blobs.atoms + blobs.following @ (blobs.nodes @ affine.T - blobs.nodes)
+    assert np.abs(moved - blobs.atoms @ affine.T).max() < 2e-3
+
+
 def test_the_chain_does_not_run_over_a_gap(pytestconfig, tmp_path):
     whole = (pytestconfig.rootpath / "examples" / "adk_4ake_A.pdb").read_text().splitlines(keepends=True)
     kept = [line for line in whole if not (line.startswith("ATOM") and 50 <= int(line[22:26]) < 60)]
