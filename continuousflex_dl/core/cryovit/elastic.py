@@ -14,7 +14,7 @@ FEW_MODES = 200  # and fewer of one that is larger still, whose modes take minut
 _LARGE = 1500  # nodes
 
 
-def elastic_basis(reference: FlexibleReference, spread: float, n_modes: int | None = None) -> np.ndarray:
+def elastic_basis(reference: FlexibleReference, spread: float) -> np.ndarray:
     """Motions that displacements are made of.
 
     No combination of them moves or turns the structure as a whole: superposing its atoms on the reference changes
@@ -26,8 +26,6 @@ def elastic_basis(reference: FlexibleReference, spread: float, n_modes: int | No
         With N nodes.
     spread
         Expected RMSD along the softest mode, Å.
-    n_modes
-        At most so many; by default as many as are quickly found.
 
     Returns
     -------
@@ -40,7 +38,7 @@ def elastic_basis(reference: FlexibleReference, spread: float, n_modes: int | No
         If the nodes cannot have normal modes.
     """
     nodes = reference.nodes
-    most = n_modes or (MOST_MODES if len(nodes) <= _LARGE else FEW_MODES)
+    most = MOST_MODES if len(nodes) <= _LARGE else FEW_MODES
     wanted = min(3 * len(nodes), N_RIGID + most)
     values, vectors, _ = compute_modes(nodes, None, max(CUTOFF, connecting_cutoff(nodes)), wanted)
     values, vectors = values[N_RIGID:], vectors[N_RIGID:]
