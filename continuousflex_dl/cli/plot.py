@@ -71,8 +71,9 @@ def run(options: PlotOptions, run: Run) -> None:
         save(figure, temporary, kind, options.dpi)
     count = int(np.count_nonzero(chosen))
     run.result(particles=scene.inside, points=len(scene.rows), selected=count)
-    drawn = f"{len(scene.rows):,} of {scene.inside:,} particles as points, over the density of all"
-    print(drawn if view.is_sample else f"{scene.inside:,} particles")
+    behind = ", over the density of all" if view.is_flat else ""
+    drawn = f"{len(scene.rows):,} of {scene.inside:,} particles as points{behind}"
+    print(drawn if view.is_sample else f"{len(scene.rows):,} particles")
     if options.selection:
         print(f"{count:,} of {len(space.coordinates):,} particles selected, {len(marked):,} marked")
     if options.beside:

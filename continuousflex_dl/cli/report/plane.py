@@ -91,7 +91,7 @@ def draw(view: View) -> Figure:
         axes.set(xlim=view.scene.window[:2], ylim=view.scene.window[2:])
     else:
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-        axes = figure.add_subplot(projection="3d")
+        axes = figure.add_subplot(projection="3d", computed_zorder=False)
         axes.view_init(*view.eye)  # type: ignore[attr-defined]
         axes.set_box_aspect((1, 1, 1), zoom=0.85)  # type: ignore[attr-defined]
     for setter, title in zip(("set_xlabel", "set_ylabel", "set_zlabel"), view.titles, strict=False):
@@ -122,7 +122,7 @@ def _counts(figure: Figure, axes: Axes, view: View) -> None:
 
 def _particles(figure: Figure, axes: Axes, view: View) -> None:
     count = len(view.points)
-    diameter = float(np.clip(60 / np.sqrt(max(count, 1)) + 1.6, 1.8, 6)) * (0.6 if view.is_flat else 0.4)
+    diameter = float(np.clip(60 / np.sqrt(max(count, 1)) + 1.6, 1.8, 6)) * (0.6 if view.is_flat else 0.55)
     look: dict = {
         "s": diameter**2,
         "linewidths": 0,
