@@ -197,9 +197,11 @@ class TestWorkflow(steps.WorkflowTest):
         self.launchProtocol(trajectory)
         assert os.path.exists(trajectory.outputTrajectory.getFileName())
         self.assertSetSize(trajectory.outputVolumes, 3)
-        assert "Write the place" in " ".join(
-            self.newProtocol(CflexProtAnimate, inputParticles=stored, follow=4).validate()
-        )
+        nowhere = self.newProtocol(CflexProtAnimate, inputParticles=stored, follow=4)
+        assert "Write the place" in " ".join(nowhere.validate())
+        one = self.launched(CflexProtAnimate, inputParticles=stored, follow=4, at="-3.5", maps=True)
+        self.assertSetSize(one.outputVolumes, 1)
+        assert "The structure at -3.5" in one.summary()[0]
 
         reconstruct = self.newProtocol(
             CflexProtReconstruct, inputParticles=first, inputModel=self.nma.outputStructure, numberOfThreads=2
