@@ -137,6 +137,26 @@ def test_selection_is_marked_in_another_result_of_the_same_particles(results, sp
     assert "number of a dataset" in client.post("/api/0/linked", json={"recipe": LEFT}).json["error"]
 
 
+def test_results_without_common_particles_are_said_and_large_files_not_waited_for(results, tmp_path, monkeypatch):
+    import shutil
+
+    from continuousflex_dl.app import particle_file
+
+    shutil.copytree(results["other"], tmp_path / "strange")
+    file = tmp_path / "strange" / "particles.star"
+    file.write_text(file.read_text().replace("particles.mrcs", "strange.mrcs"))
+    monkeypatch.setattr(particle_file, "SMALL_BYTES", 0)
+    data = [read(folder, tmp_path / folder.name) for folder in (results["space"], tmp_path / "strange")]
+    client = make_app(data, "t").test_client()
+    asked = {"json": {**AXES, "recipe": LEFT, "from": 0}, "headers": {HEADER: "t"}}
+    assert unpacked(client.post("/api/1/linked", **asked).data)[0]["waiting"]
+    until = time.monotonic() + 120
+    while (head := unpacked(client.post("/api/1/linked", **asked).data)[0])["waiting"]:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert (head["shared"], head["count"]) == (0, 0)
+
+
 def test_second_start_finds_selections_and_what_was_selected(client, results, workspace):
     client.put("/api/0/selections/kept", json={"recipe": LEFT})
     client.post("/api/0/select", json={**AXES, "recipe": LEFT})
