@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import logit
 from torch import Tensor
 
 from ..conventions import matrix_from_euler
@@ -197,6 +198,10 @@ class Hemnma:
             prior = learn_prior(found["amplitudes"][ok], found["covariance"][ok][:, 5:, 5:].astype(np.float64))
             if prior is not None and prior.covariance is not None:
                 calibration = replace(calibration, mean=prior.mean.tolist(), covariance=prior.covariance.tolist())
+                # a wrong pose is often one that strange amplitudes made fit: another would keep what these lose now
+                lost = prior.loss(found["amplitudes"], found["covariance"][:, 5:, 5:])
+                sure = logit(np.clip(found["confidence"], 1e-300, 1.0)) - lost >= logit(_SURE)
+                known.update({int(index): [0.0, *known[int(index)][1:]] for index in more[~sure]})
         names = self.table.image_name
         calibration = replace(calibration, aligned={str(names[index]): row for index, row in sorted(known.items())})
         self.use(calibration)

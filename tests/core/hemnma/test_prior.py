@@ -58,6 +58,15 @@ def test_wrong_poses_do_not_spoil_the_distribution():
     np.testing.assert_allclose(np.sqrt(np.diag(prior.covariance))[0], np.sqrt(SPREAD[0, 0]), rtol=0.2)
 
 
+def test_estimates_lose_what_their_distance_from_the_distribution_costs():
+    _, estimates, errors = population(4000, error=20.0)
+    prior = AmplitudePrior(MEAN, SPREAD)
+    assert np.mean(prior.loss(estimates, errors)) == pytest.approx(1.5, rel=0.1)  # half a chi-square of three
+    far = MEAN + np.array([[0.0, 0.0, 100.0]])
+    assert prior.loss(far, errors[:1])[0] > prior.loss(far, 100 * errors[:1])[0]  # unlikely, if it is known so well
+    assert (AmplitudePrior(MEAN, None).loss(estimates, errors) == 0).all()
+
+
 def test_a_few_particles_tell_nothing():
     _, estimates, errors = population(LEAST_PARTICLES - 1)
     assert learn_prior(estimates, errors) is None
