@@ -156,8 +156,9 @@ def main() -> None:
         data, more = cases[name]
         result = run(name, paths, data, more, options)
         stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        key = name + (f", {options.images} images" if options.images != 1000 else "")
-        stored.setdefault("cases", {})[key + (f", seed {options.seed}" if options.seed else "")] = result
+        seed = f", seed {options.seed}" if options.seed else ""
+        result["command"] = f"benchmarks/cryovit.py --images {options.images} --only {name}{seed.replace(', ', ' --')}"
+        stored.setdefault("cases", {})[f"{name}, {options.images} images{seed}"] = result
         stored["computer"] = computer()
         RESULTS.write_text(json.dumps(stored, indent=1) + "\n")
         print(name, json.dumps(result), flush=True)

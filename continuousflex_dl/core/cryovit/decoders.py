@@ -124,9 +124,8 @@ def mlp(inputs: int, width: int, depth: int, outputs: int, activation: type[nn.M
     layers: list[nn.Module] = []
     for layer in range(depth):
         linear = nn.Linear(width if layer else inputs, width)
-        if activation is nn.LeakyReLU:  # torch's own start lets a signal fade to a third in every layer
+        if activation is nn.LeakyReLU:  # torch's own start lets a signal fade to less than half in every layer
             nn.init.kaiming_normal_(linear.weight, a=0.01)
-            nn.init.zeros_(linear.bias)
         layers += [linear, activation()]
     last = nn.Linear(width if depth else inputs, outputs)
     nn.init.zeros_(last.weight)

@@ -46,6 +46,19 @@ def test_a_latent_of_zero_is_the_reference_at_the_start(kind, reference, basis):
     assert float(cost.detach()) == 0
 
 
+@pytest.mark.parametrize("kind", ["smooth", "modes", "free"])
+def test_latents_that_begin_at_zero_are_learned(kind, reference, basis, generator):
+    torch.manual_seed(0)
+    decoder, latent = _decoder(kind, reference, basis), torch.zeros(2, 4, requires_grad=True)
+    wanted = torch.randn(2, 214, 3, generator=generator)
+    optimizer = torch.optim.SGD(decoder.parameters(), lr=1e-3)
+    for _ in range(2):  # the last layer begins at zero: the latent is seen from the second step on
+        latent.grad = None
+        (decoder(latent)[0] - wanted).square().mean().backward()
+        optimizer.step()
+    assert latent.grad.abs().max() > 0
+
+
 def test_the_first_guess_is_the_softest_modes_at_the_expected_spread(reference, basis):
     displacement, cost = SmoothDecoder(basis, 4)(torch.eye(4))
     rmsd = displacement.detach().square().sum(-1).mean(-1).sqrt()
