@@ -124,7 +124,7 @@ def mlp(inputs: int, width: int, depth: int, outputs: int, activation: type[nn.M
     layers: list[nn.Module] = []
     for layer in range(depth):
         linear = nn.Linear(width if layer else inputs, width)
-        if activation is nn.LeakyReLU:  # torch's own start lets a signal fade to less than half in every layer
+        if activation is nn.LeakyReLU and depth > 2:  # in torch's own start a signal fades by half in every layer
             nn.init.kaiming_normal_(linear.weight, a=0.01)
         layers += [linear, activation()]
     last = nn.Linear(width if depth else inputs, outputs)

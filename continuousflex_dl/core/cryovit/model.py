@@ -54,7 +54,8 @@ class CryoVit(nn.Module):
         self.settings, self.box = settings, box
         self.projector = Projector(reference, box, fit_mass=reference.following is None)
         clash_std = settings.clash_std if len(reference.chain) else 0.0  # pseudoatoms may overlap
-        self.terms = StructureTerms(reference.nodes, reference.chain, settings.bond_scale, clash_std)
+        soft = settings.decoder != "free"
+        self.terms = StructureTerms(reference.nodes, reference.chain, settings.bond_scale, clash_std, soft=soft)
         self.decoder = _decoder(reference, settings, basis)
         self.register_buffer("labels", labels, persistent=False)
         if settings.encoder == "vit":

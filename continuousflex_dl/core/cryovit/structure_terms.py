@@ -40,15 +40,21 @@ class StructureTerms(nn.Module):
     clash_std
         By how much less than the clash distance (or that of the reference, where it is smaller) a pair may come, Å; 0
         for no such cost.
+    soft
+        Displacements are soft motions at first (see `STRETCH_STAGES`); otherwise stretches cost from the start.
     """
 
     nodes: Tensor
     chain: Tensor
     bond_length: Tensor
 
-    def __init__(self, nodes: np.ndarray, chain: np.ndarray, bond_scale: float, clash_std: float) -> None:
+    def __init__(
+        self, nodes: np.ndarray, chain: np.ndarray, bond_scale: float, clash_std: float, *, soft: bool = True
+    ) -> None:
         super().__init__()
-        self.bond_scale, self.clash_std, self.stretch = bond_scale, clash_std, STRETCH
+        self.bond_scale, self.clash_std = bond_scale, clash_std
+        self.stages = STRETCH_STAGES if soft else ((0.0, STRETCH_STAGES[1][1]), STRETCH_STAGES[2])
+        self.stretch = STRETCH if soft else self.stages[0][1]
         values = {
             "nodes": torch.as_tensor(nodes, dtype=torch.float32),
             "chain": torch.as_tensor(chain, dtype=torch.long),
@@ -79,7 +85,7 @@ class StructureTerms(nn.Module):
 
     def go_on(self, done: float) -> None:
         """Take the cost of stretches that belongs to this share of a training."""
-        self.stretch = [cost for start, cost in STRETCH_STAGES if done >= start][-1]
+        self.stretch = [cost for start, cost in self.stages if done >= start][-1]
 
     def _neighbours(self, places: Tensor) -> Tensor:
         """Pairs (P, 2) of nodes that are close in some of these structures, however far apart in the reference."""

@@ -54,6 +54,9 @@ def test_stretches_cost_nothing_at_first_then_most_and_are_always_judged_alike(t
         costs.append(float(terms(_pulled(reference, 1.0))[0]))
     assert costs[0] == costs[1] == 0
     assert costs[2] > 2 * costs[3] > 0
+    rough = StructureTerms(reference.nodes, reference.chain, bond_scale=0.3, clash_std=0.5, soft=False)
+    rough.go_on(0.0)
+    assert float(rough(_pulled(reference, 1.0))[0]) == pytest.approx(costs[2])
     terms.go_on(0.0)
     assert float(terms.eval()(_pulled(reference, 1.0))[0]) == pytest.approx(costs[3])
 
