@@ -165,6 +165,7 @@ def errors_of(case: Case, particles: Path, folder: Path) -> dict[str, Any]:
             else None,
         },
         "flags": figures.get("flags"),
+        "confidence": figures.get("confidence"),
     }
 
 

@@ -108,6 +108,12 @@ def hemnma(report: dict[str, Any]) -> list[str]:
                 f"{name}: {flags['wrong']} of {result['of']} orientations are off by more than {flags['threshold_deg']:g} "
                 f"degrees; `_cflexConverged` is 0 for {flags['flagged']}: {precision}, recall {flags['recall']:.2f}.",
             ]
+            known = result.get("confidence") or {}
+            if known.get("break_even_expected") is not None:
+                lines[-1] += (
+                    f" By the stated confidence {known['expected']:.0f} are; the least sure as flags have precision and "
+                    f"recall {known['break_even']:.2f}, where exact probabilities allow {known['break_even_expected']:.2f}."
+                )
     if "threads" in report:
         threads = report["threads"]
         lines += [

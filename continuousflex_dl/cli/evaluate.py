@@ -226,6 +226,12 @@ def remarks(figures: dict[str, Any]) -> list[str]:
             f"not converged, as a flag of orientations off by more than {flags['threshold_deg']:g}°: "
             f"{flags['flagged']} flagged, {flags['wrong']} off, {precision}, recall {flags['recall']:.2f}"
         )
+    if figures.get("confidence", {}).get("wrong"):
+        known = figures["confidence"]
+        lines.append(
+            f"by the stated confidence {known['expected']:.0f} orientations are wrong, {known['wrong']} are; the least "
+            f"sure as flags have precision and recall {known['break_even']:.2f}"
+        )
     for key, what in (("angle_error_over_predicted", "angles"), ("shift_error_over_predicted", "shifts")):
         if key in figures:
             lines.append(f"{what}: median error / predicted error {figures[key]:.2f} (1 = calibrated)")

@@ -355,6 +355,29 @@ def flag_figures(flagged: NDArray[np.bool_], wrong: NDArray[np.bool_]) -> dict[s
     }
 
 
+def confidence_figures(confidence: Floats, wrong: NDArray[np.bool_]) -> dict[str, Any]:
+    """Whether the probability of a right pose is right, and how well it can tell wrong ones from right ones.
+
+    Returns
+    -------
+    ``expected`` wrong poses (the sum of the probabilities) beside ``wrong`` ones; ``break_even``, the precision of the
+    least confident particles as a flag where it equals the recall; ``break_even_expected``, the same if every particle
+    were wrong with the probability stated. No flag of whatever kind does better on average than the latter where the
+    probabilities are those of Bayes' theorem.
+    """
+    doubt = np.sort(1.0 - confidence)[::-1]
+    order = np.argsort(confidence, kind="stable")
+    total, expected = int(wrong.sum()), float(doubt.sum())
+    count = round(expected)
+    return {
+        "wrong": total,
+        "expected": expected,
+        # of as many flags as there are wrong poses, precision and recall are the same
+        "break_even": float(wrong[order[:total]].mean()) if total else None,
+        "break_even_expected": float(doubt[:count].mean()) if count else None,
+    }
+
+
 def _median_ratio(error: Floats, std: Floats, expected: float) -> float | None:
     known = np.isfinite(std) & (std > 0)
     return float(np.median(error[known] / std[known]) / expected) if known.any() else None
@@ -386,6 +409,8 @@ class ParticleErrors:
         (n,) true frame of an ensemble, or None.
     converged
         (n,) bool, or None.
+    confidence
+        (n,) stated probability that the pose is right, or None.
     angle_std_deg, shift_std_angst
         (n,) predicted one-sigma errors per axis, or None.
     """
@@ -405,6 +430,7 @@ class ParticleErrors:
     frame: NDArray[np.int64] | None = None
     converged: NDArray[np.bool_] | None = None
     angle_std_deg: Floats | None = None
+    confidence: Floats | None = None
     shift_std_angst: Floats | None = None
 
     def __len__(self) -> int:
@@ -434,6 +460,8 @@ class ParticleErrors:
             figures["converged_fraction"] = float(self.converged.mean())
             if self.rotation_deg is not None:
                 figures["flags"] = flag_figures(~self.converged, self.rotation_deg > FLAG_ANGLE_DEG)
+        if self.confidence is not None and self.rotation_deg is not None:
+            figures["confidence"] = confidence_figures(self.confidence, self.rotation_deg > FLAG_ANGLE_DEG)
         figures |= self._pose_calibration()
         return figures
 
@@ -497,6 +525,7 @@ def particle_errors(predicted: ParticleTable, truth: ParticleTable, modes: Norma
         "frame": None if truth.frame is None else np.asarray(truth.frame)[rows],
         "converged": None if predicted.converged is None else np.asarray(predicted.converged, dtype=bool),
         "angle_std_deg": predicted.angle_std_deg,
+        "confidence": predicted.confidence,
         "shift_std_angst": predicted.shift_std_angst,
     }
     rotation = true_rotation = shift = None

@@ -41,6 +41,7 @@ def particles(rng, n=50, modes=(7, 8, 9), **changes):
         "amplitude_std": {},
         "frame": None,
         "converged": None,
+        "confidence": None,
         "angle_std_deg": None,
         "shift_std_angst": None,
     }
@@ -285,6 +286,17 @@ def test_flags_are_judged_by_the_wrong_poses_they_meet():
     assert (figures["precision"], figures["recall"], figures["flagged"], figures["wrong"]) == (0.5, 0.5, 2, 2)
     assert metrics.flag_figures(np.zeros(5, bool), wrong)["precision"] is None
     assert metrics.flag_figures(np.ones(5, bool), np.zeros(5, bool))["recall"] is None
+
+
+def test_confidence_that_is_right_expects_as_many_wrong_poses_as_there_are(rng):
+    confidence = rng.beta(4, 1, 20_000)
+    wrong = rng.random(20_000) > confidence
+    figures = metrics.confidence_figures(confidence, wrong)
+    assert figures["expected"] == pytest.approx(figures["wrong"], rel=0.05)
+    assert figures["break_even"] == pytest.approx(figures["break_even_expected"], abs=0.03)
+    too_sure = metrics.confidence_figures(confidence**0.2, wrong)
+    assert too_sure["expected"] < 0.5 * too_sure["wrong"]
+    assert metrics.confidence_figures(np.ones(3), np.zeros(3, bool))["break_even"] is None
 
 
 def test_pose_errors_drawn_from_the_predicted_width_are_calibrated(rng):
