@@ -305,8 +305,8 @@ class Aligner:
         h
             At least one of each image.
         sample
-            Explore the posterior of faint particles, see `core.hemnma.sampling`; without it their amplitudes are a
-            little and their predicted errors much less right.
+            Explore the posterior of faint particles, see `core.hemnma.sampling`; without it their predicted errors and
+            confidence are too good.
         """
         images = len(observation)
         rivals = entered = h

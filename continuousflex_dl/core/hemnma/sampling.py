@@ -1,8 +1,8 @@
 """Posterior of faint particles by importance sampling, where a parabola about the maximum does not describe it.
 
 The likelihood of a faint particle falls off more slowly than its curvature at the maximum says, and not evenly:
-Laplace's errors were 1.3 to 1.6 times too small at SNR 0.03 (64 px). Nor is the mean where the maximum is, and the
-mean is nearer to the truth. Proposals are Student distributions that adapt to the samples before them; all samples are
+Laplace's errors were 1.2 to 1.4 times too small at SNR 0.03 (64 px), and half the wrong poses were not expected. Nor is
+the mean where the maximum is. Proposals are Student distributions that adapt to the samples before them; all samples are
 weighed against the mixture of all proposals (Cornuet, Marin, Mira & Robert, Scand. J. Stat. 39, 798, 2012).
 """
 
