@@ -2,8 +2,8 @@
 
 The likelihood of a faint particle falls off more slowly than its curvature at the maximum says, and not evenly:
 Laplace's errors were 1.2 to 1.4 times too small at SNR 0.03 (64 px), and half the wrong poses were not expected. Nor is
-the mean where the maximum is. Proposals are Student distributions that adapt to the samples before them; all samples are
-weighed against the mixture of all proposals (Cornuet, Marin, Mira & Robert, Scand. J. Stat. 39, 798, 2012).
+the mean where the maximum is. Proposals are Student distributions that adapt to the samples before them; all samples
+are weighed against the mixture of all proposals (Cornuet, Marin, Mira & Robert, Scand. J. Stat. 39, 798, 2012).
 """
 
 from __future__ import annotations
