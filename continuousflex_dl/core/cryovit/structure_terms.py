@@ -54,7 +54,7 @@ class StructureTerms(nn.Module):
         super().__init__()
         self.bond_scale, self.clash_std = bond_scale, clash_std
         self.stages = STRETCH_STAGES if soft else ((0.0, STRETCH_STAGES[1][1]), STRETCH_STAGES[2])
-        self.stretch = STRETCH if soft else self.stages[0][1]
+        self.stretch = STRETCH
         values = {
             "nodes": torch.as_tensor(nodes, dtype=torch.float32),
             "chain": torch.as_tensor(chain, dtype=torch.long),
