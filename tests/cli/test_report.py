@@ -28,6 +28,7 @@ def particles(n, modes=(7, 8), **changes):
         "amplitudes": {mode: rng.normal(size=n) * 50 for mode in modes},
         "amplitude_std": {},
         "converged": None,
+        "confidence": None,
         "angle_std_deg": None,
         "shift_std_angst": None,
         "frame": None,
