@@ -22,7 +22,7 @@ from ..core.structure.writer import write_structure
 from ..options.cryovit import CryovitTrainOptions
 from .cryovit_results import fingerprint_of, fit_block, say_figures, without_results, write_results
 from .run import Run
-from .stopping import asked_to_stop, stop_as_asked
+from .stopping import asked_to_stop, in_common, stop_as_asked
 
 if TYPE_CHECKING:
     from ..core.cryovit.presets import Preset
@@ -146,7 +146,8 @@ def run_cryovit_train(options: CryovitTrainOptions, run: Run) -> None:
     ):
         outcome = train(
             model, task, schedule, run.path("."), device=device, place=run.place, resume=options.resume,
-            progress=progress, stop=lambda: bool(stop),
+            options=in_common(options, options.particles, options.reference), progress=progress,
+            stop=lambda: bool(stop),
         )  # fmt: skip
     if not outcome.finished:
         stop_as_asked(stop)

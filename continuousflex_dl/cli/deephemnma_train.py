@@ -15,12 +15,7 @@ from ..options.deephemnma import DeephemnmaTrainOptions
 from .alignment import largest_shift_px
 from .held_out import calibrate_and_write
 from .run import Run
-from .stopping import asked_to_stop, stop_as_asked
-
-# what a resumed run may have otherwise
-_FREE = {
-    "output", "threads", "resume", "overwrite", "verbose", "debug", "device", "epochs", "max_minutes", "patience"
-}  # fmt: skip
+from .stopping import asked_to_stop, in_common, stop_as_asked
 
 if TYPE_CHECKING:
     import torch
@@ -107,7 +102,7 @@ def run_deephemnma_train(options: DeephemnmaTrainOptions, run: Run) -> None:
     ):
         outcome = train(
             model, prepared.learning, settings, run.path("."), device=device, place=run.place, resume=options.resume,
-            options=_in_common(options), progress=progress, stop=lambda: bool(stop),
+            options=in_common(options, options.particles, options.modes), progress=progress, stop=lambda: bool(stop),
         )  # fmt: skip
     if not outcome.finished:
         stop_as_asked(stop)
@@ -131,13 +126,6 @@ def run_deephemnma_train(options: DeephemnmaTrainOptions, run: Run) -> None:
         print(f"{name:>12} {row['amplitude_angst']:>10.2f} {row['angle_deg']:>8.2f} {row['shift_angst']:>8.3f}")
     print(f"best after {outcome.standing.best_step} of {outcome.standing.step} steps ({outcome.reason})")
     print(f"written: {run.path('model.safetensors')}")
-
-
-def _in_common(options: DeephemnmaTrainOptions) -> dict[str, Any]:
-    """What a resumed run must have in common with the one before."""
-    given = options.model_dump(mode="json")
-    sizes = {f"size of {path}": Path(path).stat().st_size for path in (options.particles, options.modes)}
-    return {name: value for name, value in given.items() if name not in _FREE} | sizes
 
 
 def _modes_wanted(options: DeephemnmaTrainOptions, table: ParticleTable) -> tuple[int, ...]:

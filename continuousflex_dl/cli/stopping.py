@@ -1,12 +1,20 @@
-"""Stopping a long computation at the next good moment."""
+"""Stopping a long training at the next good moment, and what must be the same when it goes on."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from ..options.base import CommonOptions
+
+# what a resumed run may have otherwise
+_FREE = {
+    "output", "threads", "resume", "overwrite", "verbose", "debug", "device", "epochs", "max_minutes", "patience"
+}  # fmt: skip
 
 
 @contextmanager
@@ -31,3 +39,10 @@ def stop_as_asked(asked: list[int]) -> None:
     from .main import Terminated
 
     raise KeyboardInterrupt if signal.SIGINT in asked else Terminated
+
+
+def in_common(options: CommonOptions, *files: str) -> dict[str, Any]:
+    """What a resumed training must have in common with the one before: its options, and the sizes of these files."""
+    given = options.model_dump(mode="json")
+    sizes = {f"size of {file}": Path(file).stat().st_size for file in files}
+    return {name: value for name, value in given.items() if name not in _FREE} | sizes

@@ -154,6 +154,9 @@ def test_a_training_that_is_stopped_and_resumed_ends_with_the_same_bytes(cflex, 
         assert ended.code == 143
         assert "--resume" in ended.err
     assert not (tmp_path / "parts" / "particles.star").exists()
+    other = cflex(*limited, "--resume", "--clash-std", "0.7")
+    assert other.code == 2
+    assert "clash_std" in other.err
     assert cflex(*limited, "--resume").code == 0
     for name in ("model.safetensors", "model.json", "loss.csv", "conformations.h5", "particles.star"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes(), name
