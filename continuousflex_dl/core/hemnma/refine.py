@@ -235,7 +235,10 @@ class Refiner:
             there = self.linearise(proposed)
             accepted = there.cost < now.cost
             gained = torch.where(accepted, now.cost - there.cost, predicted)
-            damping = torch.where(accepted, now.damping * 0.2, now.damping * 8).clamp(1e-6, 1e6)
+            # a step that gained less than predicted was too long already; with less damping the next one would fail
+            kept = (gained / predicted.clamp(min=1e-30)).clamp(0.0, 1.0)
+            eased = (1.0 - (2.0 * kept - 1.0) ** 3).clamp(min=0.2)
+            damping = torch.where(accepted, now.damping * eased, now.damping * 8).clamp(1e-6, 1e6)
             proposed = replace(proposed, cost=there.cost, scale=there.scale)
             chosen = Hypotheses(
                 *(_where(accepted, getattr(proposed, name), getattr(now, name)) for name in h.__dataclass_fields__)
