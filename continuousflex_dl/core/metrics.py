@@ -360,10 +360,10 @@ def confidence_figures(confidence: Floats, wrong: NDArray[np.bool_]) -> dict[str
 
     Returns
     -------
-    ``expected`` wrong poses (the sum of the probabilities) beside ``wrong`` ones; ``break_even``, the precision of the
-    least confident particles as a flag where it equals the recall; ``break_even_expected``, the same if every particle
-    were wrong with the probability stated. No flag of whatever kind does better on average than the latter where the
-    probabilities are those of Bayes' theorem.
+    ``expected`` wrong poses (the sum of one less each probability) beside ``wrong`` ones; ``break_even``, the precision
+    of the least confident particles as a flag where it equals the recall; ``break_even_expected``, the same if every
+    particle were wrong with the probability stated. No flag of whatever kind does better on average than the latter
+    where the probabilities are those of Bayes' theorem.
     """
     doubt = np.sort(1.0 - confidence)[::-1]
     order = np.argsort(confidence, kind="stable")

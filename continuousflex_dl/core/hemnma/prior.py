@@ -51,10 +51,12 @@ class AmplitudePrior:
 
     def loss(self, amplitudes: NDArray[np.float64], covariance: NDArray[np.floating]) -> NDArray[np.float64]:
         """What estimates (n, M) with error covariances (n, M, M) lose in log-likelihood (n,) against the likeliest."""
-        spread = np.asarray(covariance, dtype=np.float64) + (0.0 if self.covariance is None else self.covariance)
+        if self.covariance is None:
+            return np.zeros(len(amplitudes))
+        spread = np.asarray(covariance, dtype=np.float64) + self.covariance
         offset = np.asarray(amplitudes, dtype=np.float64) - self.mean
         half: NDArray[np.float64] = 0.5 * (offset * np.linalg.solve(spread, offset[..., None])[..., 0]).sum(-1)
-        return half if self.covariance is not None else np.zeros_like(half)
+        return half
 
     def conformations(self) -> NDArray[np.float64]:
         """Amplitudes (K, M) that represent the distribution: its mean, and both ways along every principal axis."""

@@ -162,10 +162,12 @@ class Refiner:
     def _scaled(self, h: Hypotheses) -> tuple[Tensor, Tensor]:
         """Slopes and, last, the model (h, 6 + M, 4 K' K'), and the best scale (h,) of the model."""
         full = self.forward.model_and_slopes(h.image, h.rotation, h.shift_px, h.amplitudes)
-        model, data = full[:, -1], self.forward.data[h.image]
-        norm = (model**2).sum(-1).clamp(min=1e-30)
-        overlap = (model * data).sum(-1)
+        norm, overlap = self._overlap(full[:, -1], h.image)
         return full, (overlap / norm).clamp(min=1e-6 * torch.sqrt(self.power[h.image] / norm))
+
+    def _overlap(self, model: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums (h,) of squares of models (h, 4 K' K'), and of their products with the images."""
+        return (model**2).sum(-1).clamp(min=1e-30), (model * self.forward.data[image]).sum(-1)
 
     def _curvature(self, full: Tensor, scale: Tensor) -> Tensor:
         units = scale[:, None] * self._units  # the scale enters as its logarithm
@@ -189,9 +191,8 @@ class Refiner:
             (h,) of the whitened noise of their images.
         """
         model = self.forward.model(h.image, h.rotation, h.shift_px, h.amplitudes)
-        norm = (model**2).sum(-1).clamp(min=1e-30)
-        overlap = (model * self.forward.data[h.image]).sum(-1).clamp(min=0)
-        return 0.5 * overlap**2 / norm / variance.to(norm) - self._prior_cost(h)
+        norm, overlap = self._overlap(model, h.image)
+        return 0.5 * overlap.clamp(min=0) ** 2 / norm / variance.to(norm) - self._prior_cost(h)
 
     def step(self, h: Hypotheses, here: Linearisation) -> tuple[Hypotheses, Tensor]:
         """Proposed hypotheses and the predicted decrease of the cost (h,)."""
