@@ -13,9 +13,11 @@ from .forward import Forward
 from .observation import Observation
 from .prior import AmplitudePrior
 from .reference import Reference
+from .secant import Secant
 
 _ROTATION, _SHIFT = slice(0, 3), slice(3, 5)  # then the amplitudes; the scale is the last parameter
 _FIRST_AMPLITUDE = 5
+_STRONG = 0.1  # damping from which on a step is much shorter than that of Newton
 _ROUNDING = 2.5e-7  # of a sum of squares in float32, relative
 
 
@@ -94,6 +96,10 @@ class Linearisation:
     scale: Tensor
     gradient: Tensor
     curvature: Tensor
+
+    def take(self, index: Tensor) -> Linearisation:
+        """Those at `index`."""
+        return Linearisation(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 
 class Refiner:
@@ -194,9 +200,21 @@ class Refiner:
         norm, overlap = self._overlap(model, h.image)
         return 0.5 * overlap.clamp(min=0) ** 2 / norm / variance.to(norm) - self._prior_cost(h)
 
-    def step(self, h: Hypotheses, here: Linearisation) -> tuple[Hypotheses, Tensor]:
-        """Proposed hypotheses and the predicted decrease of the cost (h,)."""
+    def step(
+        self, h: Hypotheses, here: Linearisation, secant: Secant | None = None
+    ) -> tuple[Hypotheses, Tensor, Tensor]:
+        """Proposed hypotheses, the predicted decrease of the cost (h,), and the step (h, P) in scaled units.
+
+        Parameters
+        ----------
+        h, here
+            Hypotheses, and what is known there.
+        secant
+            Of the step before.
+        """
         curvature = here.curvature.double()
+        if secant is not None:
+            curvature = secant.corrected(curvature)
         diagonal = torch.diagonal(curvature, dim1=-2, dim2=-1)
         # the damping acts on the curvature's own diagonal, with a floor for directions that the image does not show
         floor = diagonal.amax(-1, keepdim=True) * 1e-9 + 1e-12
@@ -210,7 +228,7 @@ class Refiner:
         predicted = (
             -(here.gradient.double() * delta).sum(-1) - 0.5 * (delta[:, None] @ curvature @ delta[..., None]).flatten()
         )
-        return h.moved(delta[:, :-1] * self._units[:-1]), predicted.to(h.cost)
+        return h.moved(delta[:, :-1] * self._units[:-1]), predicted.to(h.cost), delta
 
     def refine(self, h: Hypotheses, iterations: int, tolerance: float = 1e-2) -> Hypotheses:
         """Run at most so many iterations; hypotheses whose predicted gain is below `tolerance` (log-likelihood) rest.
@@ -227,12 +245,19 @@ class Refiner:
         )
         active = torch.arange(len(h), device=h.cost.device)
         enough = self._visible(tolerance)
+        secant: Secant | None = None
         for _ in range(iterations):
+            now, at = h.take(active), here.take(active)
+            proposed, predicted, delta = self.step(now, at, secant)
+            # with strong damping a step promises little because it is short, not because there is little to gain
+            idle = (predicted < enough[now.image]) & (now.damping < _STRONG)
+            if bool(idle.any()):
+                h = replace(h, change=h.change.index_copy(0, active[idle], predicted[idle]))
+                going = torch.nonzero(~idle).flatten()
+                active, now, at = active[going], now.take(going), at.take(going)
+                proposed, predicted, delta = proposed.take(going), predicted[going], delta[going]
             if not len(active):
                 break
-            now = h.take(active)
-            at = Linearisation(*(getattr(here, name)[active] for name in here.__dataclass_fields__))
-            proposed, predicted = self.step(now, at)
             there = self.linearise(proposed)
             accepted = there.cost < now.cost
             gained = torch.where(accepted, now.cost - there.cost, predicted)
@@ -254,7 +279,10 @@ class Refiner:
                     for name in here.__dataclass_fields__
                 )
             )
-            active = active[chosen.change > enough[chosen.image]]
+            delta[:, -1] = torch.log(there.scale / at.scale)  # the best scale went along
+            going = torch.nonzero(chosen.change > enough[chosen.image]).flatten()
+            secant = Secant(delta, there.gradient.double() - at.gradient.double()).take(going)
+            active = active[going]
         # the volume of a Gaussian goes as the determinant of its curvature to the power of -1/2
         return replace(h, evidence=-h.cost - 0.5 * torch.linalg.slogdet(_lifted(here.curvature)).logabsdet.to(h.cost))
 

@@ -65,9 +65,9 @@ def test_model_error_shows_in_modes_that_do_not_move(model, scene):
     stiff /= np.linalg.norm(stiff, axis=(1, 2), keepdims=True)
     reference, probes = Reference.from_arrays(*model, 2.6), Reference.from_arrays(points, stiff, weights, 2.6)
     prior = AmplitudePrior.wide(np.ones(2), 30.0)
-    some = scene(count=24, snr=1.0)
+    some = scene(count=96, snr=1.0)  # of 24 images the median varies from 1.0 to 1.4 between seeds
     matched = probe_inflation(reference, probes, some.observe(), prior, *pose_of(some))
-    assert matched < 1.4
+    assert matched < 1.3
     # the same images against a reference whose atoms are displaced at random by 4 Å
     moved = points + generator.normal(scale=4 / np.sqrt(3), size=points.shape)
     wrong, wrong_probes = (
