@@ -143,6 +143,7 @@ def main() -> None:
         "ak_free_backbone": ("ak", [*fixed, *free]),
         "ak_modes": ("ak", [*fixed, *free, "--decoder", "modes"]),
         "ak_free_decoder": ("ak", [*fixed, "--decoder", "free"]),
+        "ak_vit": ("ak", [*fixed, "--encoder", "vit", "--epochs", 40]),
         "disturbed3": ("ak", ["--angle-std", 3]),
         "disturbed6": ("ak", ["--angle-std", 6]),
         "dims": ("dims", fixed),
@@ -184,7 +185,7 @@ def run(
         }
     labels: list[object] = []
     held = None
-    if "supervised" in name or "thesis" in name or options.images >= SPLIT:
+    if name in ("supervised", "ak_vit") or "thesis" in name or options.images >= SPLIT:
         particles, held = split(particles, name)
     if "supervised" in name:
         labels = known_structures(particles, paths["modes"], folder, name)

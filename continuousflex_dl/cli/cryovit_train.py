@@ -112,7 +112,7 @@ def run_cryovit_train(options: CryovitTrainOptions, run: Run) -> None:
     task: Unsupervised | Supervised
     if known is not None and settings.direct:
         structures = known + torch.as_tensor(reference.nodes).to(known)
-        task = Supervised(images, structures, turn_images=settings.turn_images, **common)
+        task = Supervised(images, structures, **common)
     else:
         task = Unsupervised(
             images,

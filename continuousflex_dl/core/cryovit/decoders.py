@@ -11,10 +11,10 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from ..dynamics.network import N_RIGID
 from .reference import FlexibleReference
 
 DecoderKind = Literal["smooth", "modes", "free"]
-_UNIT = 10.0  # Å per output of the free decoder
 _RESIDUE_SHARE = 0.1  # of the expected motion that decoder `modes` may add to its modes
 
 
@@ -87,10 +87,16 @@ class ModesDecoder(nn.Module):
 
 
 class FreeDecoder(nn.Module):
-    """Three numbers per node straight from a network (thesis, ch. 5).
+    """Three numbers per node straight from a network, in the metric of the elastic network (thesis, ch. 5).
+
+    Any displacement can be made, but the network's numbers count in proportion to how soft the motions are that they
+    add up to, and cost the energy of the elastic network: the potential energy that the thesis used for its synthetic
+    images and did not define. Without it, blobs that cannot be told from their neighbours trade places for good.
 
     Parameters
     ----------
+    motions
+        (6 + K, N, 3), see `elastic.soft_motions`. What is orthogonal to all of them is as stiff as the last.
     reference
         With N nodes.
     latent, width, depth
@@ -99,24 +105,42 @@ class FreeDecoder(nn.Module):
         Leave in what moves the structure as a whole, as the thesis does.
     """
 
+    basis: Tensor
+    vectors: Tensor
+    more: Tensor
     motions: Tensor
     amounts: Tensor
 
     def __init__(
-        self, reference: FlexibleReference, latent: int, width: int = 256, depth: int = 6, keep_rigid: bool = False
+        self,
+        motions: Tensor,
+        reference: FlexibleReference,
+        latent: int,
+        width: int = 256,
+        depth: int = 6,
+        keep_rigid: bool = False,
     ) -> None:
         super().__init__()
+        self.register_buffer("basis", motions)
+        flat = motions.flatten(1)
+        size = flat.norm(dim=1)
+        self.register_buffer("vectors", flat / size[:, None], persistent=False)
+        self.least = float(size[-1])
+        self.register_buffer("more", size - self.least, persistent=False)
         for name, values in zip(("motions", "amounts"), reference.rigid_part(), strict=True):
             self.register_buffer(name, torch.as_tensor(values, dtype=torch.float32))
         self.keep_rigid = keep_rigid
         self.layers = mlp(latent, width, depth, reference.nodes.size, nn.LeakyReLU)
 
     def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Decoder`; free motion costs nothing."""
-        flat = _UNIT * self.layers(latent)
+        """See `Decoder`; the cost is the energy of the elastic network."""
+        numbers = self.layers(latent)
+        along = numbers @ self.vectors.T
+        flat = self.least * numbers + (along * self.more) @ self.vectors
         if not self.keep_rigid:
             flat = flat - (flat @ self.amounts.T) @ self.motions
-        return flat.unflatten(-1, (-1, 3)), flat.new_zeros(len(flat))
+        energy = 0.5 * ((numbers**2).sum(-1) - (along[:, :N_RIGID] ** 2).sum(-1))
+        return flat.unflatten(-1, (-1, 3)), energy
 
 
 def mlp(inputs: int, width: int, depth: int, outputs: int, activation: type[nn.Module]) -> nn.Sequential:

@@ -71,8 +71,6 @@ class Supervised:
         (n, N, 3) known coordinates of all particles about the centre of the reference, Å.
     batch_size, seed, description, train_rows, validation_rows, place
         See `learning.Unsupervised`.
-    turn_images
-        See `settings.CryoVitSettings`.
     """
 
     def __init__(
@@ -86,10 +84,9 @@ class Supervised:
         train_rows: np.ndarray,
         validation_rows: np.ndarray,
         place: Place = ALONE,
-        turn_images: bool = True,
     ) -> None:
         self.images, self.structures = images, structures
-        self.description, self.validation_rows, self.turn_images = description, validation_rows, turn_images
+        self.description, self.validation_rows = description, validation_rows
         self.order = BatchOrder(train_rows, batch_size, seed, place)
 
     def batch(self, step: int) -> ImageBatch:
@@ -98,7 +95,7 @@ class Supervised:
 
     def loss(self, model: nn.Module, batch: ImageBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean square distance of predicted and known coordinates, Å^2."""
-        angle = any_angle(len(batch), batch.data.device) if self.turn_images else None
+        angle = any_angle(len(batch), batch.data.device)  # turned images are other images with known coordinates
         square = ((model(batch, angle) - self._labels(batch, angle)) ** 2).sum(-1).mean()
         return square, {"rmsd": torch.sqrt(square)}
 

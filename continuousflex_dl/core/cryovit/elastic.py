@@ -29,22 +29,37 @@ def elastic_basis(reference: FlexibleReference, spread: float) -> np.ndarray:
 
     Returns
     -------
-    (K, N, 3) float32, displacement in Å per unit of coefficient. Coefficients are of order one where the structure
-    moves by `spread` along its softest mode, and by as much less along others as these are stiffer.
+    (K, N, 3) float32, see `soft_motions`.
 
     Raises
     ------
     DisconnectedNetworkError, InputError
         If the nodes cannot have normal modes.
     """
+    motions = soft_motions(reference, spread)[N_RIGID:]
+    flat = motions.reshape(len(motions), -1)
+    rigid, amounts = reference.rigid_part()  # the modes have none of the nodes, but of the atoms that follow these
+    return (flat - (flat @ amounts.T) @ rigid).reshape(motions.shape).astype(np.float32)
+
+
+def soft_motions(reference: FlexibleReference, spread: float) -> np.ndarray:
+    """The six rigid motions of the nodes and the normal modes of their network, scaled by how far they go.
+
+    Parameters, errors
+        See `elastic_basis`.
+
+    Returns
+    -------
+    (6 + K, N, 3) orthogonal, displacement in Å per unit of coefficient. Coefficients are of order one where the
+    structure moves by `spread` along its softest mode, and by as much less along others as these are stiffer: half the
+    sum of their squares is the energy of the network in units of kT. Rigid motions, which cost nothing, are scaled as
+    the softest mode.
+    """
     nodes = reference.nodes
     most = MOST_MODES if len(nodes) <= _LARGE else FEW_MODES
     wanted = min(3 * len(nodes), N_RIGID + most)
     values, vectors, _ = compute_modes(nodes, None, max(CUTOFF, connecting_cutoff(nodes)), wanted)
-    values, vectors = values[N_RIGID:], vectors[N_RIGID:]
+    values = np.maximum(values, values[N_RIGID])
     # thermal motion goes as eigenvalue^-1/2; sqrt(N) makes a unit-norm mode an RMSD of 1 Å
     size = spread * np.sqrt(len(nodes) * values[0] / values)
-    flat = vectors.reshape(len(vectors), -1)
-    motions, amounts = reference.rigid_part()  # the modes have none of the nodes, but of the atoms that follow these
-    flat = (flat - (flat @ amounts.T) @ motions) * size[:, None]
-    return flat.reshape(vectors.shape).astype(np.float32)
+    return np.asarray(vectors * size[:, None, None])

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from ..nets.vit import VisionTransformer, VitShape
 from .images import ImageBatch
-from .views import about_the_beam, any_angle, filtered_images, turned
+from .views import about_the_beam, filtered_images, turned, upright_angle
 
 # a number of the table counts so much: one learning rate then suits latents, angles (rad), shifts (Å) and weights
 _GAIN = 30.0
 _TURN_UNIT, _SHIFT_UNIT = 0.05, 2.5
 _START_LOG_STD = -2.0
+_WOBBLE_DEG = 20.0  # by which images are turned at most in training, so that they are not learned by heart
 _HEAD_STD = 0.02  # latents begin as large as their noise: nothing is to be learned from what is drowned in it
 
 
@@ -106,13 +107,13 @@ class Encoder(nn.Module):
         Numbers per particle.
     shape
         Size of the transformer.
-    informed, turn_images
+    informed
         See `settings.CryoVitSettings`.
     """
 
-    def __init__(self, box: int, latent: int, shape: VitShape, *, informed: bool, turn_images: bool) -> None:
+    def __init__(self, box: int, latent: int, shape: VitShape, *, informed: bool) -> None:
         super().__init__()
-        self.box, self.latent, self.informed, self.turn_images = box, latent, informed, turn_images
+        self.box, self.latent, self.informed = box, latent, informed
         self.transformer = VisionTransformer(box, 1 + informed, shape, known=9 if informed else 0)
         self.head = nn.Linear(shape.width, 2 * latent + 8)
         nn.init.normal_(self.head.weight, std=_HEAD_STD)
@@ -131,8 +132,7 @@ class Encoder(nn.Module):
         images, rotation, back = self._views(batch, expected)
         numbers = self.head(self.transformer(images, rotation.flatten(1) if self.informed else None)).float()
         mean, log_std, turn, turn_log_std, shift = numbers.split([self.latent, self.latent, 3, 3, 2], -1)
-        if back is not None:  # corrections in the frame of the image as it was
-            turn, shift = _applied(back, turn), _applied(back[:, :2, :2], shift)
+        turn, shift = _applied(back, turn), _applied(back[:, :2, :2], shift)  # in the frame of the image as it was
         return Latents(
             mean,
             _TURN_UNIT * turn,
@@ -141,18 +141,22 @@ class Encoder(nn.Module):
             _START_LOG_STD + math.log(_TURN_UNIT) + turn_log_std,
         )
 
-    def _views(self, batch: ImageBatch, expected: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Images (b, c, box, box) to look at, their poses, and the rotations that undo how they were turned."""
-        views = [filtered_images(batch, batch.data, self.box, corrected=self.informed)]
+    def _views(self, batch: ImageBatch, expected: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (b, c, box, box) to look at, their poses, and the rotations that undo how they were turned.
+
+        What the given pose says of an image need not be learned: it is centred, and turned in its plane so that all
+        images of one viewing direction look alike. In training it is turned a little more, differently each time.
+        """
+        views = [filtered_images(batch, batch.data, self.box)]
         if self.informed and expected is not None:
-            views.append(filtered_images(batch, expected, self.box, corrected=True))
-        images = torch.stack(views, 1)
-        if not (self.training and self.turn_images):
-            return images, batch.rotation, None
-        angle = any_angle(len(batch), images.device)
+            views.append(filtered_images(batch, expected, self.box))
+        angle = upright_angle(batch.rotation)
+        if self.training:
+            angle = angle + math.radians(_WOBBLE_DEG) * (2.0 * torch.rand_like(angle) - 1.0)
         plane = about_the_beam(angle)
-        with torch.autocast(images.device.type, enabled=False):
-            return turned(images, angle), plane @ batch.rotation, plane.transpose(-1, -2)
+        with torch.autocast(angle.device.type, enabled=False):
+            images = turned(torch.stack(views, 1), angle)
+            return images, plane @ batch.rotation, plane.transpose(-1, -2)
 
 
 def _applied(matrix: Tensor, vector: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .decoders import Decoder, FreeDecoder, ModesDecoder, SmoothDecoder
-from .elastic import elastic_basis
+from .elastic import elastic_basis, soft_motions
 from .images import ImageBatch
 from .latents import Encoder, Latents, LatentTable
 from .losses import divergence, mean_square, misfit, pose_cost
@@ -31,7 +31,7 @@ class CryoVit(nn.Module):
     particles
         Number of particles that get a latent of their own, where there is no encoder.
     basis
-        (K, N, 3) elastic motions, where they are known already.
+        (K, N, 3) elastic motions of the decoder, where they are known already.
     labels
         (particles, N, 3) known displacements of the nodes, Å, that the structures are drawn to.
     """
@@ -59,9 +59,7 @@ class CryoVit(nn.Module):
         self.decoder = _decoder(reference, settings, basis)
         self.register_buffer("labels", labels, persistent=False)
         if settings.encoder == "vit":
-            self.latents = Encoder(
-                box, settings.latent, settings.vit, informed=settings.informed, turn_images=settings.turn_images
-            )
+            self.latents = Encoder(box, settings.latent, settings.vit, informed=settings.informed)
         else:
             self.latents = LatentTable(particles, settings.latent, poses=settings.refine_poses)
         self.log_scale = nn.Parameter(torch.zeros(()), requires_grad=settings.likelihood == "mse")
@@ -142,14 +140,16 @@ def _latent_cost(latents: Latents, *, sampled: bool) -> Tensor:
 
 
 def _decoder(reference: FlexibleReference, settings: CryoVitSettings, basis: Tensor | None) -> Decoder:
-    if settings.decoder == "free":
-        return FreeDecoder(reference, settings.latent, settings.width, settings.depth, settings.keep_rigid)
+    make = soft_motions if settings.decoder == "free" else elastic_basis
     if basis is None:
-        basis = torch.as_tensor(elastic_basis(reference, settings.spread))
+        basis = torch.as_tensor(make(reference, settings.spread), dtype=torch.float32)
+    shape = settings.latent, settings.width, settings.depth
+    if settings.decoder == "free":
+        return FreeDecoder(basis, reference, *shape, settings.keep_rigid)
     if settings.decoder == "modes" and settings.latent > len(basis):
         raise InputError(
             f"--latent-size {settings.latent}: decoder modes takes a normal mode for each number, but the reference of "
             f"{len(reference.nodes)} nodes has {len(basis)}; give at most so many, or another decoder"
         )
     kind = SmoothDecoder if settings.decoder == "smooth" else ModesDecoder
-    return kind(basis, settings.latent, settings.width, settings.depth)
+    return kind(basis, *shape)

@@ -28,10 +28,8 @@ class CryoVitSettings:
     vit
         Size of the encoder.
     informed
-        The encoder is shown the CTF-corrected, centred image, the projection of the reference in the given pose and
-        that pose; otherwise the image alone.
-    turn_images
-        In training the encoder is shown every image turned in its plane by another angle each time.
+        The encoder is shown the projection of the reference in the given pose and that pose beside the image;
+        otherwise the image alone.
     resolution
         Finest detail compared, Å.
     coarse_to_fine
@@ -67,7 +65,6 @@ class CryoVitSettings:
     depth: int = 2
     vit: VitShape = field(default_factory=VitShape)
     informed: bool = True
-    turn_images: bool = True
     resolution: float = 5.0
     coarse_to_fine: bool = True
     refine_poses: bool = True

@@ -10,7 +10,7 @@ from torch import Tensor
 from .images import ImageBatch
 
 
-def filtered_images(batch: ImageBatch, coefficients: Tensor, box: int, *, corrected: bool) -> Tensor:
+def filtered_images(batch: ImageBatch, coefficients: Tensor, box: int, *, corrected: bool = True) -> Tensor:
     """Images (b, box, box) of mean 0 and standard deviation 1.
 
     Parameters
@@ -58,6 +58,14 @@ def about_the_beam(angle: Tensor) -> Tensor:
     cos, sin, none = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
     rows = [cos, -sin, none, sin, cos, none, none, none, none + 1]
     return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+
+def upright_angle(rotation: Tensor) -> Tensor:
+    """Angle (b,) in rad by which images of poses (b, 3, 3) are turned so that z of the structure points along x.
+
+    The image then shows the viewing direction alone.
+    """
+    return -torch.atan2(rotation[:, 1, 2], rotation[:, 0, 2])
 
 
 def any_angle(count: int, device: torch.device) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +50,12 @@ class Attention(nn.Module):
     def forward(self, words: Tensor) -> Tensor:
         """Words (b, t, width) to words of the same shape."""
         b, t, width = words.shape
-        query, key, value = self.query_key_value(words).reshape(b, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(query, key, value)  # (b, heads, t, width / heads)
+        together = self.query_key_value(words).reshape(b, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        if words.device.type == "cpu":  # the fused kernel takes twice as long for the few words of an image
+            with sdpa_kernel(SDPBackend.MATH):
+                mixed = functional.scaled_dot_product_attention(*together.float())
+        else:
+            mixed = functional.scaled_dot_product_attention(*together)  # (b, heads, t, width / heads)
         return self.out(mixed.transpose(1, 2).reshape(b, t, width))
 
 

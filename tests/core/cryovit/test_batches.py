@@ -7,18 +7,19 @@ import pytest
 import torch
 
 from continuousflex_dl.core.cryovit.images import ParticleImages
-from continuousflex_dl.core.cryovit.latents import Latents
+from continuousflex_dl.core.cryovit.latents import Encoder, Latents
 from continuousflex_dl.core.cryovit.learning import BatchOrder, Unsupervised, division
 from continuousflex_dl.core.cryovit.losses import misfit
 from continuousflex_dl.core.cryovit.model import CryoVit
 from continuousflex_dl.core.cryovit.settings import CryoVitSettings
 from continuousflex_dl.core.cryovit.structure_terms import STRETCH
-from continuousflex_dl.core.cryovit.views import about_the_beam, filtered_images, half_plane, turned
+from continuousflex_dl.core.cryovit.views import about_the_beam, filtered_images, half_plane, turned, upright_angle
 from continuousflex_dl.core.distributed import Place
 from continuousflex_dl.core.errors import InputError
 from continuousflex_dl.core.imaging.ctf import CtfBatch, ctf
 from continuousflex_dl.core.imaging.quadrants import Quadrants
 from continuousflex_dl.core.io.star import shortest
+from continuousflex_dl.core.nets.vit import VitShape
 
 
 def test_a_coarse_batch_is_that_of_coarse_images(images, particles, reference):
@@ -108,6 +109,40 @@ def test_a_turned_image_is_that_of_the_turned_pose(images, reference):
     posed = seen(plane @ batch.rotation, (plane[:, :2, :2] @ batch.shift_px[..., None])[..., 0])
     for one, other in zip(straight.flatten(1), posed.flatten(1), strict=True):
         assert torch.corrcoef(torch.stack([one, other]))[0, 1] > 0.95
+
+
+def test_an_encoder_sees_the_same_of_an_image_however_it_lies_in_its_plane(images):
+    torch.manual_seed(0)
+    box = images.stack.box
+    encoder = Encoder(box, 3, VitShape(patch=8, width=16, depth=1, heads=2, mlp=16), informed=False).eval()
+    batch = images.batch(np.arange(6))
+    quarter = torch.tensor([math.pi / 2]).expand(6)  # about the pixel in the middle: exact but for the rim
+    plane = about_the_beam(quarter)
+    found, found_angle = encoder._views(batch, None)[0], upright_angle(batch.rotation)
+    other = upright_angle(plane @ batch.rotation)
+    assert torch.allclose(torch.cos(found_angle - other - math.pi / 2), torch.ones(6), atol=1e-5)
+    straight = turned(filtered_images(batch, batch.data, box)[:, None], quarter)
+    again = turned(straight, other)
+    for one, same in zip(found.flatten(1), again.flatten(1), strict=True):
+        assert torch.corrcoef(torch.stack([one, same]))[0, 1] > 0.9
+    # turned so that the axis of the structure lies along x
+    upright = about_the_beam(found_angle) @ batch.rotation
+    assert upright[:, 1, 2].abs().max() < 1e-5
+    assert (upright[:, 0, 2] >= 0).all()
+
+
+def test_images_are_turned_a_little_more_in_training_only(images):
+    torch.manual_seed(0)
+    encoder = Encoder(images.stack.box, 3, VitShape(patch=8, width=16, depth=1, heads=2, mlp=16), informed=True)
+    batch = images.batch(np.arange(6))
+    seen = [encoder.train(training)._views(batch, batch.data) for training in (False, False, True, True)]
+    assert torch.equal(seen[0][0], seen[1][0])
+    assert not torch.equal(seen[2][0], seen[3][0])
+    for pictures, rotation, back in seen:
+        assert torch.allclose(back @ rotation, batch.rotation, atol=1e-5)
+        assert torch.equal(pictures[:, 0], pictures[:, 1])  # image and expectation are turned alike
+    apart = torch.rad2deg(torch.atan2(seen[2][1][:, 1, 2], seen[2][1][:, 0, 2]))
+    assert 0 < apart.abs().max() <= 20
 
 
 def test_every_particle_passes_through_its_own_ctf(particles, reference):
