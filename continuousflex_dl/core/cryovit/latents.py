@@ -17,7 +17,7 @@ from .views import about_the_beam, filtered_images, turned, upright_angle
 _GAIN = 30.0
 _TURN_UNIT, _SHIFT_UNIT = 0.05, 2.5
 _START_LOG_STD = -2.0
-_WOBBLE_DEG = 20.0  # by which images are turned at most in training, so that they are not learned by heart
+_WOBBLE_DEG = 10.0  # by which images are turned at most in training, so that they are not learned by heart
 _HEAD_STD = 0.02  # latents begin as large as their noise: nothing is to be learned from what is drowned in it
 
 

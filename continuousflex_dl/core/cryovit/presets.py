@@ -21,7 +21,7 @@ class Preset:
     learning_rate
         At its highest.
     blobs
-        One blob per residue is projected, not every atom.
+        Blobs of a few atoms are projected, not every atom, see `reference.BLOB_ATOMS`.
     """
 
     settings: CryoVitSettings

@@ -12,6 +12,7 @@ from ..dynamics.modes import default_sigma
 from ..structure.atoms import Structure, representation
 
 NEIGHBOURS = 6  # nodes that an atom follows
+BLOB_ATOMS = 6  # of one residue; blobs of whole residues, all of one width, double the errors of structures
 _LARGEST = 1 << 24  # entries of the matrix from nodes to atoms; beyond, residues are projected, each moved by its node
 _SOFTENING = 1.0  # Å^2, keeps the weight of a node that coincides with the atom finite
 
@@ -61,8 +62,9 @@ class FlexibleReference:
         heavy
             As `structure.reader.read_structure` gives it.
         blobs
-            Project one blob per residue, at the centre of its atoms, instead of all atoms. Either follow the nodes
-            around them, where the file has more than nodes.
+            Project blobs of at most `BLOB_ATOMS` atoms of a residue instead of all atoms. Either follow the nodes
+            around them, where the file has more than nodes. A structure so large that this takes too much memory is
+            projected as one blob per residue, moved by its node.
 
         Raises
         ------
@@ -73,17 +75,16 @@ class FlexibleReference:
         rows = np.arange(len(heavy)) if heavy.is_pseudoatomic else _rows(heavy, nodes)
         centre = heavy.coordinates.mean(axis=0)
         places = nodes.coordinates - centre
+        atoms, weights = _projected(heavy, nodes, rows, blobs=blobs)
+        atoms = atoms - centre
         whole = len(heavy) > 2 * len(nodes)
-        every = whole and not blobs and len(heavy) * len(nodes) <= _LARGEST
-        projected = heavy if every else nodes
-        atoms = (_residue_centres(heavy, rows) if whole and not every else projected.coordinates) - centre
         return cls(
             nodes=places,
             atoms=atoms,
-            weights=projected.weights / projected.weights.sum(),
+            weights=weights / weights.sum(),
             following=follow_neighbours(places, atoms) if whole and len(atoms) * len(nodes) <= _LARGEST else None,
             chain=chain_neighbours(nodes),
-            sigma=default_sigma(projected),
+            sigma=default_sigma(heavy if len(atoms) == len(heavy) else nodes),
             centre=centre,
             structure=nodes,
             node_rows=rows,
@@ -151,11 +152,34 @@ def chain_neighbours(nodes: Structure) -> np.ndarray:
     return np.stack([joined, joined + 1], axis=1)
 
 
-def _residue_centres(heavy: Structure, rows: np.ndarray) -> np.ndarray:
-    """Centres of mass (N, 3) of the residues that nodes stand for."""
-    mass = np.bincount(heavy.residue_index, heavy.weights)
-    sums = [np.bincount(heavy.residue_index, heavy.weights * axis) for axis in heavy.coordinates.T]
-    return (np.stack(sums, axis=1) / mass[:, None])[heavy.residue_index[rows]]
+def _projected(heavy: Structure, nodes: Structure, rows: np.ndarray, *, blobs: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Places (A, 3) and masses (A,) of what makes the image."""
+    if len(heavy) <= 2 * len(nodes):
+        return nodes.coordinates, nodes.weights
+    if not blobs and len(heavy) * len(nodes) <= _LARGEST:
+        return heavy.coordinates, heavy.weights
+    pieces = _pieces(heavy)
+    if (int(pieces.max()) + 1) * len(nodes) <= _LARGEST:
+        return _centres(heavy, pieces)
+    places, _ = _centres(heavy, heavy.residue_index)
+    return places[heavy.residue_index[rows]], nodes.weights
+
+
+def _pieces(heavy: Structure) -> np.ndarray:
+    """Which piece of a residue each atom belongs to (n,): even shares in the order of the file, backbone first."""
+    first = np.r_[0, np.flatnonzero(np.diff(heavy.residue_index)) + 1]
+    size = np.diff(np.r_[first, len(heavy)])
+    count = np.ceil(size / BLOB_ATOMS).astype(np.int64)
+    within = np.arange(len(heavy)) - np.repeat(first, size)
+    before = np.repeat(np.cumsum(count) - count, size)
+    return before + within * np.repeat(count, size) // np.repeat(size, size)
+
+
+def _centres(heavy: Structure, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (P, 3) and masses (P,) of parts of a structure."""
+    mass = np.bincount(part, heavy.weights)
+    sums = [np.bincount(part, heavy.weights * axis) for axis in heavy.coordinates.T]
+    return np.stack(sums, axis=1) / mass[:, None], mass
 
 
 def _rows(heavy: Structure, nodes: Structure) -> np.ndarray:

@@ -142,7 +142,7 @@ def test_images_are_turned_a_little_more_in_training_only(images):
         assert torch.allclose(back @ rotation, batch.rotation, atol=1e-5)
         assert torch.equal(pictures[:, 0], pictures[:, 1])  # image and expectation are turned alike
     apart = torch.rad2deg(torch.atan2(seen[2][1][:, 1, 2], seen[2][1][:, 0, 2]))
-    assert 0 < apart.abs().max() <= 20
+    assert 0 < apart.abs().max() <= 10
 
 
 def test_every_particle_passes_through_its_own_ctf(particles, reference):

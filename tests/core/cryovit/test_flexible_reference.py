@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from continuousflex_dl.core.cryovit import reference as module
 from continuousflex_dl.core.cryovit.model import CryoVit
 from continuousflex_dl.core.cryovit.reference import FlexibleReference
 from continuousflex_dl.core.cryovit.settings import CryoVitSettings
@@ -44,17 +45,37 @@ def test_a_reference_of_nodes_only_is_projected_itself(heavy):
     assert nodes.weights.sum() == pytest.approx(1.0)
 
 
-def test_blobs_stand_for_residues_and_follow_like_atoms(reference, heavy):
+def test_blobs_are_pieces_of_residues_and_follow_like_atoms(reference, heavy):
     blobs = FlexibleReference.of(heavy, blobs=True)
-    assert blobs.atoms.shape == (214, 3)
-    residue = heavy.residue_index[blobs.node_rows[57]]
-    members = heavy.residue_index == residue
-    centre = np.average(reference.atoms[members], axis=0, weights=heavy.weights[members])
-    assert np.allclose(blobs.atoms[57], centre)
-    assert blobs.weights[57] == pytest.approx(heavy.weights[members].sum() / heavy.weights.sum())
+    count = np.bincount(heavy.residue_index)
+    assert len(blobs.atoms) == np.ceil(count / 6).sum()
+    mass = heavy.weights / heavy.weights.sum()
+    assert blobs.weights.sum() == pytest.approx(1.0)
+    assert blobs.weights @ blobs.atoms == pytest.approx(mass @ reference.atoms, abs=1e-9)
+    # the eleven atoms of a residue in two pieces, one after the other
+    residue = int(np.flatnonzero(count == 11)[0])
+    members, first = np.flatnonzero(heavy.residue_index == residue), int(np.ceil(count[:residue] / 6).sum())
+    for blob, piece in ((first, members[:6]), (first + 1, members[6:])):
+        assert blobs.atoms[blob] == pytest.approx(np.average(reference.atoms[piece], axis=0, weights=mass[piece]))
+        assert blobs.weights[blob] == pytest.approx(mass[piece].sum())
     affine = np.random.default_rng(0).normal(size=(3, 3))
     moved = blobs.atoms + blobs.following @ (blobs.nodes @ affine.T - blobs.nodes)
     assert np.abs(moved - blobs.atoms @ affine.T).max() < 2e-3
+
+
+def test_a_structure_too_large_for_its_atoms_is_projected_as_fewer_blobs(heavy, monkeypatch):
+    count = len(FlexibleReference.of(heavy, blobs=True).atoms)
+    monkeypatch.setattr(module, "_LARGEST", count * 214)
+    assert len(FlexibleReference.of(heavy).atoms) == count
+    monkeypatch.setattr(module, "_LARGEST", count * 214 - 1)
+    smaller = FlexibleReference.of(heavy)
+    assert len(smaller.atoms) == 214
+    assert smaller.following is not None
+    monkeypatch.setattr(module, "_LARGEST", 1)
+    smallest = FlexibleReference.of(heavy)
+    assert len(smallest.atoms) == 214
+    assert smallest.following is None
+    assert smallest.weights.sum() == pytest.approx(1.0)
 
 
 def test_the_chain_does_not_run_over_a_gap(pytestconfig, tmp_path):
