@@ -83,3 +83,11 @@ def test_conformations_represent_the_distribution(modes):
     np.testing.assert_allclose(points[1:].mean(0), prior.mean, atol=1e-9)
     whitened = np.linalg.solve(np.linalg.cholesky(prior.covariance), (points[1:] - prior.mean).T)
     np.testing.assert_allclose(np.linalg.norm(whitened, axis=0), 1.2)
+
+
+def test_of_many_modes_the_widest_are_tried():
+    prior = AmplitudePrior(np.zeros(10), np.diag(np.arange(1.0, 11.0) ** 2))
+    points = prior.conformations()
+    assert points.shape == (13, 10)
+    tried = np.abs(points).max(axis=0)
+    assert tried == pytest.approx([0, 0, 0, 0, 6.0, 7.2, 8.4, 9.6, 10.8, 12.0])
