@@ -42,7 +42,7 @@ class Effort:
     """
 
     skip_deg: float = 0.0
-    polish_deg: float = 2.5
+    polish_deg: float = 6.0
     several_deg: float = 8.0
     search_deg: float = 25.0
 
@@ -170,11 +170,17 @@ def quickly(aligner: Aligner, observation: Observation, h: Hypotheses, stages: S
     refiner = Refiner(
         aligner.reference, observation.inner(last.radius), aligner.prior, last.slopes, aligner.settings.dtype
     )
-    h = _in_chunks(aligner, refiner, h, _LAST_STEPS, 0.3)
-    h = best_distinct(h, images, _KEPT, aligner.reference, 0.5)
+    every, ends, parts = len(h) == images, [], []
+    for index in _chunks(aligner, refiner, h):
+        end, here = refiner.refine_to(h.take(index), _LAST_STEPS, 0.3)
+        ends.append(end)
+        if every:  # one hypothesis of each image, in their order: it is the answer
+            parts.append(refiner.covariance(end, here))
+    h = best_distinct(Hypotheses.join(ends), images, _KEPT, aligner.reference, 0.5)
     posterior = summarise(h, h, h, images)
     best = posterior.best
-    parts = [refiner.covariance(best.take(index)) for index in _chunks(aligner, refiner, best)]
+    if not every:
+        parts = [refiner.covariance(best.take(index)) for index in _chunks(aligner, refiner, best)]
     covariance, score, variance = (torch.cat([part[number] for part in parts]) for number in range(3))
     covariance = covariance + posterior.spread
     std = torch.sqrt(torch.diagonal(covariance, dim1=-2, dim2=-1).clamp(min=0)).cpu().numpy()

@@ -325,8 +325,12 @@ class Aligner:
         last = self.stages[-1]
         seen = observation.inner(last.radius)
         refiner = Refiner(last.reference, seen, self.prior)
-        best = self._in_chunks(refiner, posterior.best, last.iterations)
-        parts = [refiner.covariance(best.take(index)) for index in self._chunks(refiner, best)]
+        ends, parts = [], []
+        for index in self._chunks(refiner, posterior.best):
+            end, here = refiner.refine_to(posterior.best.take(index), last.iterations)
+            ends.append(end)
+            parts.append(refiner.covariance(end, here))
+        best = Hypotheses.join(ends)
         covariance, score, variance = (torch.cat([part[number] for part in parts]) for number in range(3))
         covariance = covariance + posterior.spread
         answer = replace(posterior, best=best).mean()
@@ -371,8 +375,7 @@ class Aligner:
 
     def _in_chunks(self, refiner: Refiner, h: Hypotheses, iterations: int) -> Hypotheses:
         # on the way a tenth of a unit of log-likelihood decides nothing; the last stage goes on to a hundredth
-        enough = 1e-2 if refiner.forward.slopes is refiner.reference and refiner.reference is self.reference else 0.1
-        return Hypotheses.join([refiner.refine(h.take(part), iterations, enough) for part in self._chunks(refiner, h)])
+        return Hypotheses.join([refiner.refine(h.take(part), iterations, 0.1) for part in self._chunks(refiner, h)])
 
 
 def _angle_std(covariance: Tensor) -> np.ndarray:

@@ -235,6 +235,10 @@ class Refiner:
 
         Memory is the caller's business: see `bytes_per_hypothesis`.
         """
+        return self.refine_to(h, iterations, tolerance)[0]
+
+    def refine_to(self, h: Hypotheses, iterations: int, tolerance: float = 1e-2) -> tuple[Hypotheses, Linearisation]:
+        """As `refine`; also what is known of the places where it ends."""
         here = self.linearise(h)
         h = replace(
             h,
@@ -284,7 +288,8 @@ class Refiner:
             secant = Secant(delta, there.gradient.double() - at.gradient.double()).take(going)
             active = active[going]
         # the volume of a Gaussian goes as the determinant of its curvature to the power of -1/2
-        return replace(h, evidence=-h.cost - 0.5 * torch.linalg.slogdet(_lifted(here.curvature)).logabsdet.to(h.cost))
+        volume = 0.5 * torch.linalg.slogdet(_lifted(here.curvature)).logabsdet.to(h.cost)
+        return replace(h, evidence=-h.cost - volume), here
 
     def settled(self, h: Hypotheses, tolerance: float) -> Tensor:
         """Whether the last step promised a gain in log-likelihood below the tolerance, (h,)."""
@@ -294,8 +299,15 @@ class Refiner:
         # of images without noise a sum of squares is so large that float32 does not show small gains
         return (_ROUNDING * self.power).clamp(min=tolerance)
 
-    def covariance(self, h: Hypotheses) -> tuple[Tensor, Tensor, Tensor]:
+    def covariance(self, h: Hypotheses, here: Linearisation | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Covariance of the parameters from the Fisher information, and how well the model explains the image.
+
+        Parameters
+        ----------
+        h
+            Hypotheses.
+        here
+            What `refine_to` said of them; otherwise it is computed.
 
         Returns
         -------
@@ -303,15 +315,18 @@ class Refiner:
         (h,) normalised correlation between model and image, the mean over resolution shells, 1 = perfect;
         (h,) estimated variance of the whitened noise, 1 where the noise model fits.
         """
-        full, scale = self._scaled(h)
-        here = self._linearised(h, full, scale)
+        if here is None:
+            full, scale = self._scaled(h)
+            model, here = full[:, -1], self._linearised(h, full, scale)
+        else:
+            model = self.forward.model(h.image, h.rotation, h.shift_px, h.amplitudes)
         parameters = here.gradient.shape[-1]
         freedom = 2 * len(self.observation.disc) - parameters
         variance = 2 * (here.cost - self._prior_cost(h)) / max(freedom, 1) * self.observation.inflation**2
         inverse = torch.linalg.inv(_lifted(here.curvature))
         units = self._units[:-1].double()
         covariance = inverse[:, :-1, :-1] * units[:, None] * units * variance.double()[:, None, None]
-        return covariance, self.forward.correlation(h.image, full[:, -1]), variance
+        return covariance, self.forward.correlation(h.image, model), variance
 
     def leverage(self, h: Hypotheses) -> tuple[Tensor, Tensor]:
         """How much of the noise of each resolution shell the parameters, the scale among them, follow.
