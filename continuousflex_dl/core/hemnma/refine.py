@@ -230,15 +230,21 @@ class Refiner:
         )
         return h.moved(delta[:, :-1] * self._units[:-1]), predicted.to(h.cost), delta
 
-    def refine(self, h: Hypotheses, iterations: int, tolerance: float = 1e-2) -> Hypotheses:
+    def refine(self, h: Hypotheses, iterations: int, tolerance: float = 1e-2, *, plain: bool = False) -> Hypotheses:
         """Run at most so many iterations; hypotheses whose predicted gain is below `tolerance` (log-likelihood) rest.
 
-        Memory is the caller's business: see `bytes_per_hypothesis`.
+        Memory is the caller's business: see `bytes_per_hypothesis`. `plain`: see `refine_to`.
         """
-        return self.refine_to(h, iterations, tolerance)[0]
+        return self.refine_to(h, iterations, tolerance, plain=plain)[0]
 
-    def refine_to(self, h: Hypotheses, iterations: int, tolerance: float = 1e-2) -> tuple[Hypotheses, Linearisation]:
-        """As `refine`; also what is known of the places where it ends."""
+    def refine_to(
+        self, h: Hypotheses, iterations: int, tolerance: float = 1e-2, *, plain: bool = False
+    ) -> tuple[Hypotheses, Linearisation]:
+        """As `refine`; also what is known of the places where it ends.
+
+        With `plain`, steps are those of Gauss-Newton alone, and all that is allowed are tried: where the likelihood is
+        flat it does not go to the very end.
+        """
         here = self.linearise(h)
         h = replace(
             h,
@@ -255,7 +261,7 @@ class Refiner:
             proposed, predicted, delta = self.step(now, at, secant)
             # with strong damping a step promises little because it is short, not because there is little to gain
             idle = (predicted < enough[now.image]) & (now.damping < _STRONG)
-            if bool(idle.any()):
+            if not plain and bool(idle.any()):
                 h = replace(h, change=h.change.index_copy(0, active[idle], predicted[idle]))
                 going = torch.nonzero(~idle).flatten()
                 active, now, at = active[going], now.take(going), at.take(going)
@@ -285,7 +291,8 @@ class Refiner:
             )
             delta[:, -1] = torch.log(there.scale / at.scale)  # the best scale went along
             going = torch.nonzero(chosen.change > enough[chosen.image]).flatten()
-            secant = Secant(delta, there.gradient.double() - at.gradient.double()).take(going)
+            if not plain:
+                secant = Secant(delta, there.gradient.double() - at.gradient.double()).take(going)
             active = active[going]
         # the volume of a Gaussian goes as the determinant of its curvature to the power of -1/2
         volume = 0.5 * torch.linalg.slogdet(_lifted(here.curvature)).logabsdet.to(h.cost)
