@@ -33,6 +33,7 @@ NOISE_IMAGES = 256  # images that the noise is measured on, spread evenly over t
 CONTRAST_IMAGES = 16  # of these, images whose negative is tried too
 WIDTH_CHANGE = 0.2  # of the width of an atom, as a share
 FIRST_IMAGES = 32  # images that are aligned to measure atom width and model error
+ERROR_IMAGES = 128  # images that the model error is measured on in the end; of 32 it is known to a tenth
 PRIOR_IMAGES = 480  # images that are aligned to learn how the amplitudes are distributed
 _SURE = 0.9  # confidence in a pose found while calibrating from which on it is only refined again, not searched again
 PROBES = 4  # stiff modes that show how large the model error is
@@ -202,6 +203,7 @@ class Hemnma:
                 lost = prior.loss(found["amplitudes"], found["covariance"][:, 5:, 5:])
                 sure = logit(np.clip(found["confidence"], 1e-300, 1.0)) - lost >= logit(_SURE)
                 known.update({int(index): [0.0, *known[int(index)][1:]] for index in more[~sure]})
+            calibration = self._corrected(calibration, more[ok], {name: found[name][ok] for name in _KNOWN})
         names = self.table.image_name
         calibration = replace(calibration, aligned={str(names[index]): row for index, row in sorted(known.items())})
         self.use(calibration)
@@ -262,6 +264,32 @@ class Hemnma:
             mirrored=float(np.mean(shares)) if shares else None,
         )
 
+    def _corrected(self, before: Calibration, chosen: np.ndarray, found: dict[str, np.ndarray]) -> Calibration:
+        """With the model error measured again, on more particles and with what is known of their amplitudes."""
+        if self.probes is None or not len(chosen):
+            return before
+        reference, probes = self.reference(before.sigma), self.reference(before.sigma, self.probes)
+        at = _spread(np.arange(len(chosen)), ERROR_IMAGES)
+        inflation, weights = [], []
+        for group in np.unique(self.group[chosen[at]]):
+            members = at[self.group[chosen[at]] == group]
+            pose = self._pose({name: found[name][members] for name in _KNOWN}, group)
+            observation = self.observe(chosen[members], group)
+            inflation.append(probe_inflation(reference, probes, observation, before.prior, *pose))
+            weights.append(len(members))
+        factor = float(np.average(inflation, weights=weights))
+        more = (factor / before.inflation) ** 2
+        return replace(before, inflation=factor, noise=[[value * more for value in power] for power in before.noise])
+
+    def _pose(self, found: dict[str, np.ndarray], group: int) -> list[Tensor]:
+        """Rotation, shift in px and amplitudes of aligned particles of a group."""
+        columns = (
+            matrix_from_euler(found["euler_deg"]),
+            -found["shift_angst"] / self.pixel_sizes[group],
+            found["amplitudes"],
+        )
+        return [torch.as_tensor(values, dtype=torch.float32, device=self.device) for values in columns]
+
     def _aligned(
         self, prior: AmplitudePrior, first: list[np.ndarray], threads: int, known: dict[int, list[float]]
     ) -> tuple[list[tuple[dict[str, np.ndarray], Observation, list[Tensor]]], float]:
@@ -270,12 +298,7 @@ class Hemnma:
         for group, chosen in enumerate(first):
             found = self._align_some(chosen, threads, known, sample=False)
             observation = self.observe(chosen, group)
-            columns = (
-                matrix_from_euler(found["euler_deg"]),
-                -found["shift_angst"] / self.pixel_sizes[group],
-                found["amplitudes"],
-            )
-            pose = [torch.as_tensor(values, dtype=torch.float32, device=self.device) for values in columns]
+            pose = self._pose(found, group)
             widths.append(fit_width(self._aligners[group].reference, observation, *pose, prior=prior))
             aligned.append((found, observation, pose))
         return aligned, float(np.average(widths, weights=np.bincount(self.group)))

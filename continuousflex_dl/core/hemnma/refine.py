@@ -200,6 +200,18 @@ class Refiner:
         norm, overlap = self._overlap(model, h.image)
         return 0.5 * overlap.clamp(min=0) ** 2 / norm / variance.to(norm) - self._prior_cost(h)
 
+    def gain(self, h: Hypotheses, variance: Tensor) -> Tensor:
+        """Logarithm (h,) of how much more probable the image is with the particle than with noise alone.
+
+        Parameters
+        ----------
+        h
+            Refined hypotheses.
+        variance
+            (h,) of the whitened noise of their images.
+        """
+        return (0.5 * self.power[h.image] - (h.cost - self._prior_cost(h))) / variance
+
     def step(
         self, h: Hypotheses, here: Linearisation, secant: Secant | None = None
     ) -> tuple[Hypotheses, Tensor, Tensor]:
@@ -230,12 +242,12 @@ class Refiner:
         )
         return h.moved(delta[:, :-1] * self._units[:-1]), predicted.to(h.cost), delta
 
-    def refine(self, h: Hypotheses, iterations: int, tolerance: float = 1e-2, *, plain: bool = False) -> Hypotheses:
+    def refine(self, h: Hypotheses, iterations: int, tolerance: float = 1e-2) -> Hypotheses:
         """Run at most so many iterations; hypotheses whose predicted gain is below `tolerance` (log-likelihood) rest.
 
-        Memory is the caller's business: see `bytes_per_hypothesis`. `plain`: see `refine_to`.
+        Memory is the caller's business: see `bytes_per_hypothesis`.
         """
-        return self.refine_to(h, iterations, tolerance, plain=plain)[0]
+        return self.refine_to(h, iterations, tolerance)[0]
 
     def refine_to(
         self, h: Hypotheses, iterations: int, tolerance: float = 1e-2, *, plain: bool = False
@@ -261,7 +273,7 @@ class Refiner:
             proposed, predicted, delta = self.step(now, at, secant)
             # with strong damping a step promises little because it is short, not because there is little to gain
             idle = (predicted < enough[now.image]) & (now.damping < _STRONG)
-            if not plain and bool(idle.any()):
+            if bool(idle.any()):
                 h = replace(h, change=h.change.index_copy(0, active[idle], predicted[idle]))
                 going = torch.nonzero(~idle).flatten()
                 active, now, at = active[going], now.take(going), at.take(going)
@@ -291,8 +303,7 @@ class Refiner:
             )
             delta[:, -1] = torch.log(there.scale / at.scale)  # the best scale went along
             going = torch.nonzero(chosen.change > enough[chosen.image]).flatten()
-            if not plain:
-                secant = Secant(delta, there.gradient.double() - at.gradient.double()).take(going)
+            secant = Secant(delta, there.gradient.double() - at.gradient.double()).take(going)
             active = active[going]
         # the volume of a Gaussian goes as the determinant of its curvature to the power of -1/2
         volume = 0.5 * torch.linalg.slogdet(_lifted(here.curvature)).logabsdet.to(h.cost)
@@ -327,13 +338,33 @@ class Refiner:
             model, here = full[:, -1], self._linearised(h, full, scale)
         else:
             model = self.forward.model(h.image, h.rotation, h.shift_px, h.amplitudes)
-        parameters = here.gradient.shape[-1]
-        freedom = 2 * len(self.observation.disc) - parameters
-        variance = 2 * (here.cost - self._prior_cost(h)) / max(freedom, 1) * self.observation.inflation**2
+        variance = self._variance(h, here)
         inverse = torch.linalg.inv(_lifted(here.curvature))
         units = self._units[:-1].double()
         covariance = inverse[:, :-1, :-1] * units[:, None] * units * variance.double()[:, None, None]
         return covariance, self.forward.correlation(h.image, model), variance
+
+    def pull(self, h: Hypotheses, count: int) -> Tensor:
+        """How far the last amplitudes would go in one step of Gauss-Newton, in units of their errors.
+
+        A score test: where the hypotheses are the best answers without these amplitudes, and the model is right, the
+        result is independent standard normal numbers. One step does not follow the noise along a flat likelihood.
+
+        Returns
+        -------
+        (h, count) of the last `count` amplitudes, decorrelated.
+        """
+        here = self.linearise(h)
+        covariance = torch.linalg.inv(_lifted(here.curvature))
+        last = slice(-1 - count, -1)  # the scale is the last parameter
+        move = -(covariance[:, last] @ here.gradient.double()[..., None])
+        error = torch.linalg.cholesky(covariance[:, last, last] * self._variance(h, here).double()[:, None, None])
+        return torch.linalg.solve_triangular(error, move, upper=False).squeeze(-1)
+
+    def _variance(self, h: Hypotheses, here: Linearisation) -> Tensor:
+        """Estimated variance (h,) of the whitened noise, 1 where the noise model fits."""
+        freedom = 2 * len(self.observation.disc) - here.gradient.shape[-1]
+        return 2 * (here.cost - self._prior_cost(h)) / max(freedom, 1) * self.observation.inflation**2
 
     def leverage(self, h: Hypotheses) -> tuple[Tensor, Tensor]:
         """How much of the noise of each resolution shell the parameters, the scale among them, follow.

@@ -20,8 +20,10 @@ from torch import Tensor
 from .refine import Hypotheses, Refiner
 
 _FREEDOM = 6.0  # of the Student distribution: heavier tails than the posterior's, so that no sample weighs much
-_WIDER = 1.2
-_SAMPLES, _ROUNDS = 96, 2
+# samples of each round, and how much wider than the posterior seems to be they are spread (Laplace's is too narrow)
+_FIRST = ((96, 1.5), (96, 1.2), (96, 1.2))
+_MORE = ((192, 1.3), (192, 1.3), (192, 1.3))
+_CERTAIN = 0.99  # probability of being near the mean below which few samples do not show the tails
 
 Chunks = Callable[[Hypotheses], tuple[Tensor, ...]]
 
@@ -67,16 +69,39 @@ def sample_posterior(
     chunks
         Splits many hypotheses into as many as memory allows.
     """
-    mean, width = torch.zeros_like(covariance[..., 0]), covariance
+    about = (torch.zeros_like(covariance[..., 0]), covariance)
+    found = _explored(refiner, h, about, variance, near_rad, chunks, _FIRST, 0)
+    doubtful = torch.nonzero(found.near < _CERTAIN).flatten()
+    if not len(doubtful):
+        return found
+    about = (found.offset[doubtful], found.covariance[doubtful])
+    more = _explored(refiner, h.take(doubtful), about, variance[doubtful], near_rad, chunks, _MORE, len(_FIRST))
+    return Samples(
+        *(getattr(found, name).index_copy(0, doubtful, getattr(more, name)) for name in found.__dataclass_fields__)
+    )
+
+
+def _explored(
+    refiner: Refiner,
+    h: Hypotheses,
+    about: tuple[Tensor, Tensor],
+    variance: Tensor,
+    near_rad: float,
+    chunks: Chunks,
+    plan: tuple[tuple[int, float], ...],
+    seed: int,
+) -> Samples:
+    """Rounds of samples, each from where those before it found the posterior to be; `about`: mean and covariance."""
+    mean, width = about
     moves, targets, proposals = [], [], []
-    for number in range(_ROUNDS):
-        standard = _standard(covariance.shape[-1], number).to(covariance)
-        root = _root(width)
+    for number, (count, wider) in enumerate(plan):
+        standard = _standard(width.shape[-1], count, seed + number).to(width)
+        root = wider * _root(width)
         moves.append(mean[:, None] + standard @ root.transpose(-1, -2))
         targets.append(_log_posterior(refiner, h, moves[-1], variance, chunks))
         proposals.append((mean, root))
         at = torch.cat(moves, 1)
-        density = torch.stack([_log_density(at, *proposal) for proposal in proposals])
+        density = torch.stack([_log_density(at, *proposal) for proposal in proposals])  # all rounds are equally long
         weight = torch.softmax(torch.cat(targets, 1) - torch.logsumexp(density, 0), 1)
         mean = (weight[..., None] * at).sum(1)
         apart = at - mean[:, None]
@@ -100,7 +125,7 @@ def _log_density(at: Tensor, mean: Tensor, root: Tensor) -> Tensor:
     standard = torch.linalg.solve_triangular(root, (at - mean[:, None]).transpose(-1, -2), upper=False)
     spread = torch.log(torch.diagonal(root, dim1=-2, dim2=-1)).sum(-1)
     power = 0.5 * (_FREEDOM + root.shape[-1])
-    return -power * torch.log1p((standard**2).sum(1) / (_FREEDOM * _WIDER**2)) - spread[:, None]
+    return -power * torch.log1p((standard**2).sum(1) / _FREEDOM) - spread[:, None]
 
 
 def _root(covariance: Tensor) -> Tensor:
@@ -109,10 +134,10 @@ def _root(covariance: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _standard(parameters: int, number: int) -> Tensor:
+def _standard(parameters: int, count: int, number: int) -> Tensor:
     """Quasi-random samples (K, P) of a Student distribution of mean 0, float64."""
     engine = torch.quasirandom.SobolEngine(parameters + 1, scramble=True, seed=number)
-    uniform = engine.draw(_SAMPLES, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+    uniform = engine.draw(count, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
     normal = math.sqrt(2.0) * torch.erfinv(2.0 * uniform[:, :-1] - 1.0)
     stretch = torch.as_tensor(_FREEDOM / chi2.ppf(uniform[:, -1].numpy(), _FREEDOM)).sqrt()
-    return _WIDER * normal * stretch[:, None]
+    return normal * stretch[:, None]

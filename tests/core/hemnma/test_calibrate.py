@@ -1,5 +1,7 @@
 """What is measured before the alignment: atom width, residual power, model error."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -68,11 +70,43 @@ def test_model_error_shows_in_modes_that_do_not_move(model, scene):
     some = scene(count=96, snr=1.0)  # of 24 images the median varies from 1.0 to 1.4 between seeds
     matched = probe_inflation(reference, probes, some.observe(), prior, *pose_of(some))
     assert matched < 1.3
-    # the same images against a reference whose atoms are displaced at random by 4 Å
-    moved = points + generator.normal(scale=4 / np.sqrt(3), size=points.shape)
+    # the same images against a reference whose atoms are displaced at random by 5 Å
+    moved = points + generator.normal(scale=5 / np.sqrt(3), size=points.shape)
     wrong, wrong_probes = (
         Reference.from_arrays(moved, vectors, weights, 2.6),
         Reference.from_arrays(moved, stiff, weights, 2.6),
     )
     mismatched = probe_inflation(wrong, wrong_probes, some.observe(), prior, *pose_of(some))
     assert mismatched > 1.5 * matched
+
+
+def test_faint_images_of_the_right_model_show_no_model_error(model, scene):
+    """At the best answers of faint images: steps along a flat likelihood would count the noise as model error."""
+    points, _, weights = model
+    generator = np.random.default_rng(3)
+    stiff = generator.normal(size=(4, *points.shape))
+    stiff /= np.linalg.norm(stiff, axis=(1, 2), keepdims=True)
+    reference, probes = Reference.from_arrays(*model, 2.6), Reference.from_arrays(points, stiff, weights, 2.6)
+    prior = AmplitudePrior.wide(np.ones(2), 30.0)
+    some = scene(count=128, snr=0.1, seed=11)
+    observation = some.observe()
+    h = Refiner(reference, observation, prior).refine(Hypotheses.start(torch.arange(128), *pose_of(some)), 15)
+    factor = probe_inflation(reference, probes, observation, prior, h.rotation, h.shift_px, h.amplitudes)
+    assert factor < 1.2
+
+
+def test_model_error_does_not_depend_on_what_the_noise_counts_of_it_already(model, scene):
+    points, vectors, weights = model
+    generator = np.random.default_rng(3)
+    stiff = generator.normal(size=(3, *points.shape))
+    stiff /= np.linalg.norm(stiff, axis=(1, 2), keepdims=True)
+    moved = points + generator.normal(scale=5 / np.sqrt(3), size=points.shape)
+    wrong = Reference.from_arrays(moved, vectors, weights, 2.6)
+    probes = Reference.from_arrays(moved, stiff, weights, 2.6)
+    some = scene(count=96, snr=1.0)
+    flat = AmplitudePrior(np.zeros(2), None)
+    first = some.observe()
+    factor = probe_inflation(wrong, probes, first, flat, *pose_of(some))
+    counted = replace(first, data=first.data / factor, transfer=first.transfer / factor, inflation=factor)
+    assert factor > 1.3
+    assert probe_inflation(wrong, probes, counted, flat, *pose_of(some)) == pytest.approx(factor, rel=0.02)
