@@ -190,19 +190,19 @@ def probe_inflation(
     for index in torch.arange(len(observation), device=rotation.device).split(4):
         start = torch.cat([amplitudes[index], torch.zeros(len(index), p).to(amplitudes)], 1)
         ratios.append(refiner.pull(Hypotheses.start(index, rotation[index], shift_px[index], start), p))
-    total = observation.inflation * _spread(torch.cat(ratios).cpu().numpy())
+    total = observation.inflation * _robust_std(torch.cat(ratios).cpu().numpy())
     factor = math.sqrt(1.0 + _SOFTER * max(total**2 - 1.0, 0.0))
     return min(factor, LARGEST_INFLATION)
 
 
-def _spread(values: np.ndarray) -> float:
+def _robust_std(values: np.ndarray) -> float:
     """Standard deviation of numbers of mean zero, a few of which are from elsewhere (Huber's proposal 2)."""
     limit = _OUTLIER**2
     # of a standard normal number: the mean of the square, cut off at the limit
     expected = chi2.cdf(limit, 3) + limit * chi2.sf(limit, 1)
-    variance = float(np.median(values**2) / chi2.median(1))
+    variance = max(float(np.median(values**2) / chi2.median(1)), 1e-12)
     for _ in range(20):
-        variance *= float(np.minimum(values**2 / variance, limit).mean() / expected)
+        variance *= max(float(np.minimum(values**2 / variance, limit).mean() / expected), 1e-3)
     return math.sqrt(variance)
 
 

@@ -358,7 +358,8 @@ class Refiner:
         covariance = torch.linalg.inv(_lifted(here.curvature))
         last = slice(-1 - count, -1)  # the scale is the last parameter
         move = -(covariance[:, last] @ here.gradient.double()[..., None])
-        error = torch.linalg.cholesky(covariance[:, last, last] * self._variance(h, here).double()[:, None, None])
+        variance = self._variance(h, here).double().clamp(min=1e-30)
+        error = torch.linalg.cholesky(_lifted(covariance[:, last, last]) * variance[:, None, None])
         return torch.linalg.solve_triangular(error, move, upper=False).squeeze(-1)
 
     def _variance(self, h: Hypotheses, here: Linearisation) -> Tensor:
