@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -155,6 +156,8 @@ def probe_inflation(
     rotation: Tensor,
     shift_px: Tensor,
     amplitudes: Tensor,
+    *,
+    threads: int = 1,
 ) -> float:
     """How much larger the errors of amplitudes are than the noise alone explains: a factor on standard deviations.
 
@@ -175,22 +178,30 @@ def probe_inflation(
         Of the chosen modes.
     rotation, shift_px, amplitudes
         The aligned pose of each image.
+    threads
+        That work side by side.
 
     Returns
     -------
     Between 1 and `LARGEST_INFLATION`, whatever the noise of the observation counts already.
     """
-    both = replace(reference, vectors=torch.cat([reference.vectors, probes.vectors])).coarsened(_PROBE_SPACING)
+    disc = observation.disc
+    # blobs too coarse for the images would be a model error themselves
+    spacing = min(_PROBE_SPACING, 0.67 * disc.box * observation.pixel_size / disc.radius)
+    both = replace(reference, vectors=torch.cat([reference.vectors, probes.vectors])).coarsened(spacing)
     m, p = reference.n_modes, probes.n_modes
     free = np.zeros((m + p, m + p))
     free[m:, m:] = np.eye(p) * (10.0 * reference.amplitude_unit) ** 2  # the probes are as good as free
     free[:m, :m] = np.eye(m) * 1e12 if prior.covariance is None else prior.covariance
     refiner = Refiner(both, observation, AmplitudePrior(np.concatenate([prior.mean, np.zeros(p)]), free))
-    ratios = []
-    for index in torch.arange(len(observation), device=rotation.device).split(4):
+
+    def ratios(index: Tensor) -> Tensor:
         start = torch.cat([amplitudes[index], torch.zeros(len(index), p).to(amplitudes)], 1)
-        ratios.append(refiner.pull(Hypotheses.start(index, rotation[index], shift_px[index], start), p))
-    total = observation.inflation * _robust_std(torch.cat(ratios).cpu().numpy())
+        return refiner.pull(Hypotheses.start(index, rotation[index], shift_px[index], start), p)
+
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        found = list(pool.map(ratios, torch.arange(len(observation), device=rotation.device).split(4)))
+    total = observation.inflation * _robust_std(torch.cat(found).cpu().numpy())
     factor = math.sqrt(1.0 + _SOFTER * max(total**2 - 1.0, 0.0))
     return min(factor, LARGEST_INFLATION)
 

@@ -203,7 +203,7 @@ class Hemnma:
                 lost = prior.loss(found["amplitudes"], found["covariance"][:, 5:, 5:])
                 sure = logit(np.clip(found["confidence"], 1e-300, 1.0)) - lost >= logit(_SURE)
                 known.update({int(index): [0.0, *known[int(index)][1:]] for index in more[~sure]})
-            calibration = self._corrected(calibration, more[ok], {name: found[name][ok] for name in _KNOWN})
+            calibration = self._corrected(calibration, more[ok], {name: found[name][ok] for name in _KNOWN}, threads)
         names = self.table.image_name
         calibration = replace(calibration, aligned={str(names[index]): row for index, row in sorted(known.items())})
         self.use(calibration)
@@ -253,7 +253,7 @@ class Hemnma:
             noise.append([value * excess[min(shell, len(excess) - 1)] for shell, value in enumerate(power)])
             if self.probes is not None:
                 probes = self.reference(sigma, self.probes)
-                inflation.append(probe_inflation(reference, probes, observation, before.prior, *pose))
+                inflation.append(probe_inflation(reference, probes, observation, before.prior, *pose, threads=threads))
         factor = float(np.mean(inflation)) if inflation else 1.0
         shares = [share for share in mirrored if share is not None]
         return replace(
@@ -264,7 +264,9 @@ class Hemnma:
             mirrored=float(np.mean(shares)) if shares else None,
         )
 
-    def _corrected(self, before: Calibration, chosen: np.ndarray, found: dict[str, np.ndarray]) -> Calibration:
+    def _corrected(
+        self, before: Calibration, chosen: np.ndarray, found: dict[str, np.ndarray], threads: int
+    ) -> Calibration:
         """With the model error measured again, on more particles and with what is known of their amplitudes."""
         if self.probes is None or not len(chosen):
             return before
@@ -275,7 +277,7 @@ class Hemnma:
             members = at[self.group[chosen[at]] == group]
             pose = self._pose({name: found[name][members] for name in _KNOWN}, group)
             observation = self.observe(chosen[members], group)
-            inflation.append(probe_inflation(reference, probes, observation, before.prior, *pose))
+            inflation.append(probe_inflation(reference, probes, observation, before.prior, *pose, threads=threads))
             weights.append(len(members))
         factor = float(np.average(inflation, weights=weights))
         more = (factor / before.inflation) ** 2
