@@ -2,11 +2,10 @@
 
 import math
 
-import pytest
 import torch
 
 from continuousflex_dl.core.imaging.fourier import Disc, disc_to_image, image_to_disc
-from continuousflex_dl.core.imaging.gaussian import form_factor, harmonics, project
+from continuousflex_dl.core.imaging.gaussian import form_factor, project
 from continuousflex_dl.core.simulation.images import rasterise
 
 
@@ -53,19 +52,3 @@ def test_axes_are_y_then_x():
     disc = Disc.make(17, 8)
     model = disc_to_image(project(torch.tensor([4.0]), torch.tensor([0.0]), torch.ones(1), disc), disc)
     assert divmod(int(model.argmax()), 17) == (8, 12)
-
-
-@pytest.mark.parametrize("radius", [1, 12, 31, 40])
-@pytest.mark.parametrize("atoms", [7, 2000])  # few are computed one by one, many by multiplying known ones
-def test_harmonics_are_cosines_and_sines_to_single_precision(atoms, radius):
-    position = 12.0 * torch.randn(3, atoms, generator=torch.Generator().manual_seed(1))
-    angle = torch.arange(radius + 1)[:, None] * position.double()[:, None, :] * (2 * math.pi / 90)
-    expected = torch.cat([angle.cos(), angle.sin()], dim=1)
-    torch.testing.assert_close(harmonics(position, radius, 90).double(), expected, atol=2e-5, rtol=0)
-
-
-def test_harmonics_of_learned_positions_have_their_gradient():
-    position = torch.randn(1, 2000, generator=torch.Generator().manual_seed(2)).requires_grad_()
-    harmonics(position, 31, 90)[:, 5].sum().backward()
-    wave = 2 * math.pi * 5 / 90
-    torch.testing.assert_close(position.grad, -wave * torch.sin(wave * position.detach()), atol=1e-5, rtol=0)
