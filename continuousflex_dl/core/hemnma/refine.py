@@ -249,14 +249,8 @@ class Refiner:
         """
         return self.refine_to(h, iterations, tolerance)[0]
 
-    def refine_to(
-        self, h: Hypotheses, iterations: int, tolerance: float = 1e-2, *, plain: bool = False
-    ) -> tuple[Hypotheses, Linearisation]:
-        """As `refine`; also what is known of the places where it ends.
-
-        With `plain`, steps are those of Gauss-Newton alone, and all that is allowed are tried: where the likelihood is
-        flat it does not go to the very end.
-        """
+    def refine_to(self, h: Hypotheses, iterations: int, tolerance: float = 1e-2) -> tuple[Hypotheses, Linearisation]:
+        """As `refine`; also what is known of the places where it ends."""
         here = self.linearise(h)
         h = replace(
             h,

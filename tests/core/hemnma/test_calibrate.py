@@ -60,18 +60,23 @@ def test_residual_of_a_wrong_model_is_more_than_noise(reference, scene):
     assert float(wrong[2:8].mean()) > 1.1 * float(right[2:8].mean())
 
 
+def stiff_modes(generator, points, count):
+    """Every atom for itself."""
+    modes = generator.normal(size=(count, *points.shape))
+    return modes / np.linalg.norm(modes, axis=(1, 2), keepdims=True)
+
+
 def test_model_error_shows_in_modes_that_do_not_move(model, scene):
     points, vectors, weights = model
     generator = np.random.default_rng(3)
-    stiff = generator.normal(size=(3, *points.shape))
-    stiff /= np.linalg.norm(stiff, axis=(1, 2), keepdims=True)
+    stiff = stiff_modes(generator, points, 3)
     reference, probes = Reference.from_arrays(*model, 2.6), Reference.from_arrays(points, stiff, weights, 2.6)
     prior = AmplitudePrior.wide(np.ones(2), 30.0)
     some = scene(count=96, snr=1.0)  # of 24 images the median varies from 1.0 to 1.4 between seeds
     matched = probe_inflation(reference, probes, some.observe(), prior, *pose_of(some))
     assert matched < 1.3
-    # the same images against a reference whose atoms are displaced at random by 5 Å
-    moved = points + generator.normal(scale=5 / np.sqrt(3), size=points.shape)
+    # the same images against a reference whose atoms are displaced at random by 4 Å
+    moved = points + generator.normal(scale=4 / np.sqrt(3), size=points.shape)
     wrong, wrong_probes = (
         Reference.from_arrays(moved, vectors, weights, 2.6),
         Reference.from_arrays(moved, stiff, weights, 2.6),
@@ -83,9 +88,7 @@ def test_model_error_shows_in_modes_that_do_not_move(model, scene):
 def test_faint_images_of_the_right_model_show_no_model_error(model, scene):
     """At the best answers of faint images: steps along a flat likelihood would count the noise as model error."""
     points, _, weights = model
-    generator = np.random.default_rng(3)
-    stiff = generator.normal(size=(4, *points.shape))
-    stiff /= np.linalg.norm(stiff, axis=(1, 2), keepdims=True)
+    stiff = stiff_modes(np.random.default_rng(3), points, 4)
     reference, probes = Reference.from_arrays(*model, 2.6), Reference.from_arrays(points, stiff, weights, 2.6)
     prior = AmplitudePrior.wide(np.ones(2), 30.0)
     some = scene(count=128, snr=0.1, seed=11)
@@ -98,8 +101,7 @@ def test_faint_images_of_the_right_model_show_no_model_error(model, scene):
 def test_model_error_does_not_depend_on_what_the_noise_counts_of_it_already(model, scene):
     points, vectors, weights = model
     generator = np.random.default_rng(3)
-    stiff = generator.normal(size=(3, *points.shape))
-    stiff /= np.linalg.norm(stiff, axis=(1, 2), keepdims=True)
+    stiff = stiff_modes(generator, points, 3)
     moved = points + generator.normal(scale=5 / np.sqrt(3), size=points.shape)
     wrong = Reference.from_arrays(moved, vectors, weights, 2.6)
     probes = Reference.from_arrays(moved, stiff, weights, 2.6)
