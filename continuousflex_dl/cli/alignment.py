@@ -38,6 +38,7 @@ def hemnma_of(
     modes: NormalModes,
     all_modes: NormalModes,
     device: torch.device,
+    threads: int = 1,
 ) -> Hemnma:
     """Set up an alignment, not calibrated yet.
 
@@ -51,6 +52,8 @@ def hemnma_of(
         The modes to use, and all of their file: of the others the stiffest show how large the model error is.
     device
         Where to compute.
+    threads
+        That compute the templates side by side.
     """
     from ..core.hemnma.align import Settings
     from ..core.hemnma.pipeline import PROBES, Hemnma
@@ -62,6 +65,7 @@ def hemnma_of(
         max_shift_px=largest_shift_px(options.max_shift_px, stack),
         dtype=product_dtype(device, getattr(options, "precision", "auto")),
         memory_bytes=None if memory_mb is None else memory_mb << 20,
+        threads=threads,
     )
     others = [int(number) for number in all_modes.indices if number not in modes.indices]
     return Hemnma(

@@ -57,7 +57,7 @@ def run(options: HemnmaOptions, run: Run) -> None:
     keep_freed_memory()
     device = resolve_device(options.device, run.place.local_rank)
     run.device = str(device)
-    hemnma = hemnma_of(options, table, stack, modes, all_modes, device)
+    hemnma = hemnma_of(options, table, stack, modes, all_modes, device, run.threads)
     used = (
         "none"
         if options.ctf == "none" or table.ctf is None

@@ -50,7 +50,7 @@ def run(options: RankOptions, run: Run) -> None:
     keep_freed_memory()
     device = resolve_device(options.device)
     run.device = str(device)
-    hemnma = hemnma_of(options, table, stack, modes, all_modes, device)
+    hemnma = hemnma_of(options, table, stack, modes, all_modes, device, run.threads)
     count = min(options.n_images, len(table))
     run.say(f"modes {describe_numbers(modes.indices)} on {count} of {len(table)} particles of {stack.box} px")
     with run.stage("align"), run.progress("rank", "particles") as progress, one_core_each():

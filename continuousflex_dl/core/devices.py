@@ -61,13 +61,15 @@ def keep_freed_memory() -> None:
     """Let the C allocator keep freed memory instead of giving it back to the system at once.
 
     Alignment allocates and frees arrays of megabytes all the time; returned to the system, every one of them has to be
-    paged in anew, which costs a quarter of the time. Does nothing where the allocator is not glibc's.
+    paged in anew, which costs a quarter of the time. All threads share one arena, because those of their own are taken
+    apart again whatever the thresholds. Does nothing where the allocator is not glibc's.
     """
     import ctypes
 
-    m_trim_threshold, m_mmap_threshold = -1, -3  # <malloc.h>
+    m_trim_threshold, m_mmap_threshold, m_arena_max = -1, -3, -8  # <malloc.h>
     try:
         libc = ctypes.CDLL(None)
+        libc.mallopt(m_arena_max, 1)
         libc.mallopt(m_mmap_threshold, 1 << 30)
         libc.mallopt(m_trim_threshold, (1 << 31) - 1)
     except (OSError, AttributeError):

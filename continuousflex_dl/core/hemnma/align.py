@@ -35,7 +35,7 @@ from .templates import Templates, search, shift_grid
 # particle that makes its image more probable by less than this factor (a logarithm; predicted errors of amplitudes are
 # 1.5 times too small at 62, 1.2 times at 133, 1.1 times at 222)
 FAINT_DEG, FAINT_GAIN = 4.0, 150.0
-WORKING_BYTES = 48 << 20  # of one refinement chunk: what stays near a core's cache on a CPU
+WORKING_BYTES = 96 << 20  # of one refinement chunk on a CPU: with less, two threads wait for the interpreter
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Settings:
         Of the large matrix products, see `core.precision`.
     memory_bytes
         Working memory of the refinement in one thread; None for what suits the device.
+    threads
+        That compute the templates side by side.
     """
 
     angular_step: float = 15.0
@@ -71,6 +73,7 @@ class Settings:
     local_shift_px: float = 2.0
     dtype: torch.dtype = torch.float32
     memory_bytes: int | None = None
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,13 @@ class Aligner:
             # the search only has to find the neighbourhood: half as many blobs as refinement at this resolution
             blobs = self.reference.coarsened(0.7 * self.box * self.pixel_size / self.search_radius)
             self.templates = Templates.make(
-                blobs, rotations, self.conformations(), disc, self.pixel_size, self.settings.dtype
+                blobs,
+                rotations,
+                self.conformations(),
+                disc,
+                self.pixel_size,
+                self.settings.dtype,
+                self.settings.threads,
             )
         return self.templates
 

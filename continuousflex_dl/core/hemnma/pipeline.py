@@ -36,6 +36,8 @@ FIRST_IMAGES = 32  # images that are aligned to measure atom width and model err
 ERROR_IMAGES = 128  # images that the model error is measured on in the end; of 32 it is known to a tenth
 PRIOR_IMAGES = 480  # images that are aligned to learn how the amplitudes are distributed
 _SURE = 0.9  # confidence in a pose found while calibrating from which on it is only refined again, not searched again
+# images that a thread aligns at a time while calibrating: fewer, and threads wait for the interpreter more than they compute
+_PORTION = 16
 PROBES = 4  # stiff modes that show how large the model error is
 _NOISE_FLOOR = 1e-3  # of the mean power: images without noise still have model errors
 
@@ -309,7 +311,7 @@ class Hemnma:
         self, indices: np.ndarray, threads: int, known: dict[int, list[float]], *, sample: bool = True
     ) -> dict[str, np.ndarray]:
         """Align particles in small portions, so that all threads have work; those `known` are refined again only."""
-        portions = np.array_split(indices, max(1, len(indices) // 8))
+        portions = np.array_split(indices, max(1, len(indices) // _PORTION))
         before = dict(known)
 
         def one(portion: np.ndarray) -> dict[str, np.ndarray]:

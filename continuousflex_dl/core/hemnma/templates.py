@@ -6,6 +6,7 @@ middle one; the other conformations are tried at the better orientations, with t
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -55,19 +56,22 @@ class Templates:
         disc: Disc,
         pixel_size: float,
         dtype: torch.dtype = torch.float32,
+        threads: int = 1,
     ) -> Templates:
         """Project `reference` in every conformation and orientation; `dtype` is that of the large product."""
         form = form_factor(disc, reference.sigma, pixel_size)
         rotations = rotations.to(reference.coordinates)
-        coefficients = []
-        for amplitudes in conformations:
-            points = reference.deformed(amplitudes) / pixel_size
-            rows = []
-            for chunk in rotations.split(512):
-                x, y = (torch.einsum("nc,tc->tn", points, chunk[:, axis]) for axis in (0, 1))
-                rows.append(as_real(project(x, y, reference.weights, disc) * form))
-            coefficients.append(torch.cat(rows))
-        stacked = torch.stack(coefficients)
+        shapes = reference.deformed(conformations) / pixel_size
+        parts = [(points, chunk) for points in shapes for chunk in rotations.split(512)]
+
+        def rows(part: tuple[Tensor, Tensor]) -> Tensor:
+            points, chunk = part
+            x, y = (torch.einsum("nc,tc->tn", points, chunk[:, axis]) for axis in (0, 1))
+            return as_real(project(x, y, reference.weights, disc) * form)
+
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            coefficients = list(pool.map(rows, parts))
+        stacked = torch.cat(coefficients).unflatten(0, (len(conformations), -1))
         real, imaginary = stacked.chunk(2, dim=-1)
         return cls(rotations, conformations, stacked, real**2 + imaginary**2, disc, stacked[0].to(dtype))
 
