@@ -11,6 +11,7 @@ from reference_program import CPU_S
 from tables import tables
 
 OTHERS = {
+    "stages": "Where the time of `cflex hemnma` goes",
     "normal_modes": "Normal modes and pseudoatoms",
     "fitting": "Fitting of a structure to a map",
     "reconstruction": "Reconstruction, free energy, groups",

@@ -23,6 +23,7 @@ SHARED = HERE.parent.parent / "shared" / "data"
 # name -> arguments, and whether the part needs the real data beside the checkout
 PARTS: dict[str, tuple[list[str], bool]] = {
     "hemnma": ([], False),
+    "stages": ([], False),
     "normal_modes": ([], True),
     "fitting": ([], True),
     "ribosome": ([], True),
