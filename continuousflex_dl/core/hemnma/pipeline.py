@@ -36,7 +36,7 @@ FIRST_IMAGES = 32  # images that are aligned to measure atom width and model err
 ERROR_IMAGES = 128  # images that the model error is measured on in the end; of 32 it is known to a tenth
 PRIOR_IMAGES = 480  # images that are aligned to learn how the amplitudes are distributed
 _SURE = 0.9  # confidence in a pose found while calibrating from which on it is only refined again, not searched again
-_PORTION = 16  # images that a thread aligns at a time while calibrating: with fewer, it waits for the interpreter too often
+_PORTION = 16  # images that a thread aligns at a time while calibrating: with fewer, it waits for the interpreter
 PROBES = 4  # stiff modes that show how large the model error is
 _NOISE_FLOOR = 1e-3  # of the mean power: images without noise still have model errors
 
