@@ -27,6 +27,7 @@ from .calibrate import fit_width, probe_inflation, residual_power
 from .checks import inverted_share, mirrored_share
 from .observation import Observation
 from .prior import LEAST_PARTICLES, AmplitudePrior, learn_prior
+from .probes import cubic_fields
 from .reference import Reference
 
 NOISE_IMAGES = 256  # images that the noise is measured on, spread evenly over the set
@@ -97,7 +98,8 @@ class Hemnma:
     settings
         How thoroughly to search.
     probes
-        Other modes of the same structure, the stiffer the better; they tell the size of the model error.
+        Other modes of the same structure, the stiffer the better; they tell the size of the model error. Without them
+        it shows in `cubic_fields`.
     search_rmsd
         Structural spread expected along the softest mode, Å RMSD; zero for no prior on the amplitudes.
     ctf_choice
@@ -125,7 +127,8 @@ class Hemnma:
         device: torch.device | str = "cpu",
     ) -> None:
         refuse_unsupported(table)
-        self.table, self.stack, self.modes, self.settings, self.probes = table, stack, modes, settings, probes
+        self.table, self.stack, self.modes, self.settings = table, stack, modes, settings
+        self._probes = cubic_fields(modes.coordinates, modes.vectors, PROBES) if probes is None else probes.vectors
         self.ctf_choice, self.initial_poses, self.device = ctf_choice, initial_poses, torch.device(device)
         self.invert_contrast = invert_contrast
         if initial_poses and table.euler_deg is None:
@@ -139,10 +142,10 @@ class Hemnma:
         self.calibration: Calibration | None = None
         self._aligners: list[Aligner] = []
 
-    def reference(self, sigma: float, modes: NormalModes | None = None) -> Reference:
-        """The deformable reference with atoms of a width in Å, along the modes in use or other ones."""
-        modes = modes or self.modes
-        return Reference.from_arrays(modes.coordinates, modes.vectors, modes.weights, sigma, self.device)
+    def reference(self, sigma: float, vectors: np.ndarray | None = None) -> Reference:
+        """The deformable reference with atoms of a width in Å, along the modes in use or other (M, N, 3) vectors."""
+        vectors = self.modes.vectors if vectors is None else vectors
+        return Reference.from_arrays(self.modes.coordinates, vectors, self.modes.weights, sigma, self.device)
 
     def use(self, calibration: Calibration, *, keep_templates: bool = False) -> None:
         """Set what was measured.
@@ -252,8 +255,8 @@ class Hemnma:
             excess = residual_power(reference, observation, *pose).clamp(min=1.0).cpu().numpy()
             # beyond the disc nothing was compared: the last value holds on
             noise.append([value * excess[min(shell, len(excess) - 1)] for shell, value in enumerate(power)])
-            if self.probes is not None:
-                probes = self.reference(sigma, self.probes)
+            if len(self._probes):
+                probes = self.reference(sigma, self._probes)
                 inflation.append(probe_inflation(reference, probes, observation, before.prior, *pose, threads=threads))
         factor = float(np.mean(inflation)) if inflation else 1.0
         shares = [share for share in mirrored if share is not None]
@@ -269,9 +272,9 @@ class Hemnma:
         self, before: Calibration, chosen: np.ndarray, found: dict[str, np.ndarray], threads: int
     ) -> Calibration:
         """With the model error measured again, on more particles and with what is known of their amplitudes."""
-        if self.probes is None or not len(chosen):
+        if not len(self._probes) or not len(chosen):
             return before
-        reference, probes = self.reference(before.sigma), self.reference(before.sigma, self.probes)
+        reference, probes = self.reference(before.sigma), self.reference(before.sigma, self._probes)
         at = _spread(np.arange(len(chosen)), ERROR_IMAGES)
         inflation, weights = [], []
         for group in np.unique(self.group[chosen[at]]):

@@ -38,22 +38,26 @@ def solve(folder, modes, name, count, ctf="auto"):
     rmsd = np.linalg.norm(found["amplitudes"] - amplitudes, axis=1) * modes.rmsd_per_amplitude
     turned = rotation_angle_deg(matrix_from_euler(found["euler_deg"]), matrix_from_euler(truth.euler_deg))
     shift = np.linalg.norm(found["shift_angst"] - truth.shift_angst, axis=1)
-    return rmsd, turned, shift
+    over_predicted = np.median(np.abs(found["amplitudes"] - amplitudes) / found["amplitude_std"]) / 0.6745
+    return rmsd, turned, shift, over_predicted
 
 
 @pytest.mark.slow
 def test_clean_images(folder, modes):
-    rmsd, turned, shift = solve(folder, modes, "clean64", 16)
+    rmsd, turned, shift, over_predicted = solve(folder, modes, "clean64", 16)
     assert np.median(rmsd) <= 0.15  # the reference program: 0.13
     assert rmsd.mean() <= 0.25  # 2.05, for it fails on a quarter of the images
     assert turned.max() < 5
     assert np.median(shift) < 0.2
+    # there is no noise: all errors are those of the model, and four times as large as the residuals alone would say
+    assert 0.5 < over_predicted < 1.7
 
 
 @pytest.mark.slow
 def test_noisy_phase_flipped_images(folder, modes):
-    rmsd, turned, _ = solve(folder, modes, "noisy64", 24, ctf="flipped")
+    rmsd, turned, _, over_predicted = solve(folder, modes, "noisy64", 24, ctf="flipped")
     assert np.median(rmsd) <= 0.9  # 1.29
     assert rmsd.mean() <= 1.2  # 2.00
     assert np.median(turned) <= 3.2  # 6.2
     assert (turned > 20).mean() <= 0.05
+    assert 0.7 < over_predicted < 1.4
