@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..hemnma.align import Aligner, Result, best_distinct
+from ..hemnma.align import Aligner, best_distinct
 from ..hemnma.observation import Observation
 from ..hemnma.prior import AmplitudePrior
 from ..hemnma.reference import Reference
 from ..hemnma.refine import Hypotheses, Linearisation, Refiner
-from ..imaging.rotations import euler_from_rotation
+from ..hemnma.result import Result
 
 POSES, AMPLITUDES = slice(0, 5), slice(5, -1)  # of the parameters of `core.hemnma.refine`
 
@@ -60,22 +60,6 @@ def refine_held(aligner: Aligner, observation: Observation, h: Hypotheses, held:
     covariance, score, variance = refiner.covariance(h)
     covariance[:, held if held == POSES else slice(5, None)] = 0.0
     covariance[:, :, held if held == POSES else slice(5, None)] = 0.0
-    return _as_result(h, covariance, score, torch.isfinite(variance) & refiner.settled(h, 0.5), observation.pixel_size)
-
-
-def _as_result(h: Hypotheses, covariance: Tensor, score: Tensor, good: Tensor, pixel_size: float) -> Result:
-    std = torch.sqrt(torch.diagonal(covariance, dim1=-2, dim2=-1).clamp(min=0)).cpu().numpy()
-    count = len(h)
-    return Result(
-        euler_from_rotation(h.rotation),
-        -h.shift_px.cpu().double().numpy() * pixel_size,
-        h.amplitudes.cpu().double().numpy(),
-        std[:, 5:],
-        score.cpu().double().numpy(),
-        np.rad2deg(np.sqrt((std[:, :3] ** 2).mean(-1))),
-        np.sqrt((std[:, 3:5] ** 2).mean(-1)) * pixel_size,
-        np.ones(count),
-        np.ones(count),
-        good.cpu().numpy(),
-        covariance.cpu().float().numpy(),
-    )
+    good = (torch.isfinite(variance) & refiner.settled(h, 0.5)).cpu().numpy()
+    certain = np.ones(images)
+    return Result.of(h, covariance, score, certain, certain, good, observation.pixel_size)

@@ -12,12 +12,13 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from ..conventions import matrix_from_euler
-from ..hemnma.align import Aligner, Result, Stage, best_distinct, within_margin
+from ..hemnma.align import Aligner, Stage, best_distinct, within_margin
 from ..hemnma.observation import Observation
 from ..hemnma.pipeline import Hemnma
 from ..hemnma.posterior import NEAR_DEG, summarise
 from ..hemnma.refine import Hypotheses, Refiner
-from ..imaging.rotations import euler_from_rotation, turn
+from ..hemnma.result import Result, angle_std_deg
+from ..imaging.rotations import turn
 from .held import AMPLITUDES, POSES, refine_held
 
 Arrays = dict[str, NDArray]
@@ -90,7 +91,7 @@ class Refinement:
 
         Returns
         -------
-        Arrays as in `core.hemnma.align.Result`, and ``refined`` (n,): 0 as predicted, 1 polished, 2 refined from low
+        Arrays as in `core.hemnma.result.Result`, and ``refined`` (n,): 0 as predicted, 1 polished, 2 refined from low
         resolution on, 3 searched.
         """
         found = self._with_given(rows, found)
@@ -183,22 +184,11 @@ def quickly(aligner: Aligner, observation: Observation, h: Hypotheses, stages: S
         parts = [refiner.covariance(best.take(index)) for index in _chunks(aligner, refiner, best)]
     covariance, score, variance = (torch.cat([part[number] for part in parts]) for number in range(3))
     covariance = covariance + posterior.spread
-    std = torch.sqrt(torch.diagonal(covariance, dim1=-2, dim2=-1).clamp(min=0)).cpu().numpy()
-    angle_std = np.rad2deg(np.sqrt((std[:, :3] ** 2).mean(-1)))
+    angle_std = angle_std_deg(covariance)
     confidence = posterior.share.cpu().numpy() * chi2.cdf((NEAR_DEG / angle_std.clip(min=1e-3)) ** 2, 3)
-    return Result(
-        euler_from_rotation(best.rotation),
-        -best.shift_px.cpu().double().numpy() * observation.pixel_size,
-        best.amplitudes.cpu().double().numpy(),
-        std[:, 5:],
-        score.cpu().double().numpy(),
-        angle_std,
-        np.sqrt((std[:, 3:5] ** 2).mean(-1)) * observation.pixel_size,
-        confidence,
-        posterior.alone.cpu().numpy(),
-        torch.isfinite(variance).cpu().numpy() & (confidence > 0.5),
-        covariance.cpu().float().numpy(),
-    )
+    converged = torch.isfinite(variance).cpu().numpy() & (confidence > 0.5)
+    alone = posterior.alone.cpu().numpy()
+    return Result.of(best, covariance, score, confidence, alone, converged, observation.pixel_size)
 
 
 def _chunks(aligner: Aligner, refiner: Refiner, h: Hypotheses) -> tuple[Tensor, ...]:

@@ -17,7 +17,6 @@ from ..imaging.fourier import Disc
 from ..imaging.rotations import (
     angle_between,
     asymmetric_unit,
-    euler_from_rotation,
     local_rotations,
     rotation_grid,
     turn,
@@ -27,6 +26,7 @@ from .posterior import NEAR_DEG, Posterior, only, summarise
 from .prior import AmplitudePrior
 from .reference import Reference
 from .refine import Hypotheses, Refiner
+from .result import Result, angle_std_deg
 from .sampling import sample_posterior
 from .selection import best_distinct, within_margin, worth_refining
 from .templates import Templates, search, shift_grid
@@ -103,30 +103,6 @@ class Stage:
     keep: int
     within_angst: float = 1.0
     margin: float = math.inf
-
-
-@dataclass(frozen=True)
-class Result:
-    """What is known of each image of a block; arrays over images.
-
-    euler_deg (n, 3), shift_angst (n, 2) as rlnOrigin, amplitudes and amplitude_std (n, M), score (n,) normalised
-    correlation, angle_std_deg (n,) and shift_std_angst (n,) per axis, confidence (n,) probability that the pose is
-    within `NEAR_DEG` of the true one, alone (n,) weight of the best hypothesis among those about it, converged (n,)
-    bool, covariance (n, 5 + M, 5 + M) float32 of the errors of rotation vector (rad, in the frame of the image), shift
-    (px) and amplitudes.
-    """
-
-    euler_deg: np.ndarray
-    shift_angst: np.ndarray
-    amplitudes: np.ndarray
-    amplitude_std: np.ndarray
-    score: np.ndarray
-    angle_std_deg: np.ndarray
-    shift_std_angst: np.ndarray
-    confidence: np.ndarray
-    alone: np.ndarray
-    converged: np.ndarray
-    covariance: np.ndarray
 
 
 class Aligner:
@@ -346,7 +322,7 @@ class Aligner:
         covariance, score, variance = (torch.cat([part[number] for part in parts]) for number in range(3))
         covariance = covariance + posterior.spread
         answer = replace(posterior, best=best).mean()
-        angle_std = _angle_std(covariance)
+        angle_std = angle_std_deg(covariance)
         near = torch.as_tensor(chi2.cdf((NEAR_DEG / angle_std.clip(min=1e-3)) ** 2, 3)).to(covariance)
         gain = refiner.gain(best, variance).cpu().numpy()
         faint = torch.as_tensor(np.flatnonzero((angle_std > FAINT_DEG) | (gain < FAINT_GAIN))).to(best.image)
@@ -364,23 +340,11 @@ class Aligner:
             answer = answer.moved(torch.zeros_like(posterior.offset).index_copy(0, faint, found.offset))
             covariance = covariance.index_copy(0, faint, found.covariance)
             near = near.index_copy(0, faint, found.near)
-            angle_std = _angle_std(covariance)
-        std = torch.sqrt(torch.diagonal(covariance, dim1=-2, dim2=-1).clamp(min=0)).cpu().numpy()
+            angle_std = angle_std_deg(covariance)
         confidence = (posterior.share * near).cpu().numpy()
-        converged = refiner.settled(best, 0.5) & torch.isfinite(variance)
-        return Result(
-            euler_from_rotation(answer.rotation),
-            -answer.shift_px.cpu().double().numpy() * self.pixel_size,
-            answer.amplitudes.cpu().double().numpy(),
-            std[:, 5:],
-            score.cpu().double().numpy(),
-            angle_std,
-            np.sqrt((std[:, 3:5] ** 2).mean(-1)) * self.pixel_size,
-            confidence,
-            posterior.alone.cpu().numpy(),
-            converged.cpu().numpy() & (confidence > 0.5),
-            covariance.cpu().float().numpy(),
-        )
+        converged = (refiner.settled(best, 0.5) & torch.isfinite(variance)).cpu().numpy() & (confidence > 0.5)
+        alone = posterior.alone.cpu().numpy()
+        return Result.of(answer, covariance, score, confidence, alone, converged, self.pixel_size)
 
     def _chunks(self, refiner: Refiner, h: Hypotheses) -> tuple[Tensor, ...]:
         size = max(1, self.memory_bytes // refiner.bytes_per_hypothesis)
@@ -389,12 +353,6 @@ class Aligner:
     def _in_chunks(self, refiner: Refiner, h: Hypotheses, iterations: int) -> Hypotheses:
         # on the way a tenth of a unit of log-likelihood decides nothing; the last stage goes on to a hundredth
         return Hypotheses.join([refiner.refine(h.take(part), iterations, 0.1) for part in self._chunks(refiner, h)])
-
-
-def _angle_std(covariance: Tensor) -> np.ndarray:
-    """Predicted error (B,) of the orientation about an axis, degrees, the mean over the axes."""
-    variance = torch.diagonal(covariance, dim1=-2, dim2=-1)[:, :3].clamp(min=0)
-    return np.rad2deg(variance.mean(-1).sqrt().cpu().numpy())
 
 
 def _working_bytes(device: torch.device) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .align import Aligner, Result
+from .align import Aligner
 from .observation import Observation
+from .result import Result
 from .templates import best_gains
 
 SUSPECT = 0.75  # share of images that the opposite explains better, from which on it is to be said

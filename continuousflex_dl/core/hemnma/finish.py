@@ -49,7 +49,7 @@ def finish(
     Parameters
     ----------
     found
-        Arrays as in `align.Result`.
+        Arrays as in `result.Result`.
     population, prior
         What is to be assumed, and what they were aligned with.
     pixel_size

@@ -22,13 +22,14 @@ from ..io.particles import refuse_unsupported
 from ..particles.stack import ImageStack
 from ..particles.transfer import transfer_function
 from ..progress import Progress, silent
-from .align import Aligner, Result, Settings
+from .align import Aligner, Settings
 from .calibrate import fit_width, probe_inflation, residual_power
 from .checks import inverted_share, mirrored_share
 from .observation import Observation
 from .prior import LEAST_PARTICLES, AmplitudePrior, learn_prior
 from .probes import cubic_fields
 from .reference import Reference
+from .result import Result
 
 NOISE_IMAGES = 256  # images that the noise is measured on, spread evenly over the set
 CONTRAST_IMAGES = 16  # of these, images whose negative is tried too
