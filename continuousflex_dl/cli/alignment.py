@@ -38,7 +38,7 @@ def hemnma_of(
     modes: NormalModes,
     all_modes: NormalModes,
     device: torch.device,
-    threads: int = 1,
+    threads: int,
 ) -> Hemnma:
     """Set up an alignment, not calibrated yet.
 

@@ -340,7 +340,6 @@ class Aligner:
             answer = answer.moved(torch.zeros_like(posterior.offset).index_copy(0, faint, found.offset))
             covariance = covariance.index_copy(0, faint, found.covariance)
             near = near.index_copy(0, faint, found.near)
-            angle_std = angle_std_deg(covariance)
         confidence = (posterior.share * near).cpu().numpy()
         converged = (refiner.settled(best, 0.5) & torch.isfinite(variance)).cpu().numpy() & (confidence > 0.5)
         alone = posterior.alone.cpu().numpy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
@@ -128,8 +129,7 @@ class Hemnma:
         device: torch.device | str = "cpu",
     ) -> None:
         refuse_unsupported(table)
-        self.table, self.stack, self.modes, self.settings = table, stack, modes, settings
-        self._probes = cubic_fields(modes.coordinates, modes.vectors, PROBES) if probes is None else probes.vectors
+        self.table, self.stack, self.modes, self.settings, self.probes = table, stack, modes, settings, probes
         self.ctf_choice, self.initial_poses, self.device = ctf_choice, initial_poses, torch.device(device)
         self.invert_contrast = invert_contrast
         if initial_poses and table.euler_deg is None:
@@ -147,6 +147,13 @@ class Hemnma:
         """The deformable reference with atoms of a width in Å, along the modes in use or other (M, N, 3) vectors."""
         vectors = self.modes.vectors if vectors is None else vectors
         return Reference.from_arrays(self.modes.coordinates, vectors, self.modes.weights, sigma, self.device)
+
+    @cached_property
+    def _probes(self) -> np.ndarray:
+        """Vectors (P, N, 3) that show how large the model error is; none where there are too few atoms."""
+        if self.probes is not None:
+            return self.probes.vectors
+        return cubic_fields(self.modes.coordinates, self.modes.vectors, PROBES)
 
     def use(self, calibration: Calibration, *, keep_templates: bool = False) -> None:
         """Set what was measured.
@@ -250,14 +257,13 @@ class Hemnma:
             self.use(before, keep_templates=True)
             aligned, sigma = self._aligned(before.prior, first, threads, known)
         mirrored = [self._mirrored(first[group], group, found) for group, (found, _, _) in enumerate(aligned)]
-        reference = self.reference(sigma)
+        reference, probes = self.reference(sigma), self.reference(sigma, self._probes)
         inflation, noise = [], []
         for (_, observation, pose), power in zip(aligned, before.noise, strict=True):
             excess = residual_power(reference, observation, *pose).clamp(min=1.0).cpu().numpy()
             # beyond the disc nothing was compared: the last value holds on
             noise.append([value * excess[min(shell, len(excess) - 1)] for shell, value in enumerate(power)])
-            if len(self._probes):
-                probes = self.reference(sigma, self._probes)
+            if probes.n_modes:
                 inflation.append(probe_inflation(reference, probes, observation, before.prior, *pose, threads=threads))
         factor = float(np.mean(inflation)) if inflation else 1.0
         shares = [share for share in mirrored if share is not None]

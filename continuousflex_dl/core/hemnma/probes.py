@@ -6,6 +6,8 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
+from ..dynamics.rigid_motion import node_motions
+
 _DEGREE = 3  # of the polynomials: on simulated images of the right model their errors are as predicted (1.01)
 
 
@@ -35,7 +37,8 @@ def cubic_fields(coordinates: np.ndarray, vectors: np.ndarray, count: int) -> np
     polynomials = np.stack([points[:, list(c)].prod(axis=1) for c in powers], axis=1)
     lower = sum(len(c) < _DEGREE for c in powers)
     cubic = np.linalg.qr(polynomials)[0][:, lower:]
-    held = np.reshape([*_rigid(points), *np.asarray(vectors, dtype=np.float64)], (6 + len(vectors), -1)).T
+    modes = np.reshape(vectors, (len(vectors), points.size)).astype(np.float64)
+    held = np.concatenate([node_motions(points).reshape(points.size, -1), modes.T], axis=1)
     count = min(count, 3 * cubic.shape[1], max(0, points.size - held.shape[1]))
     # always the same fields of the same structure
     mixture = np.random.default_rng(0).normal(size=(cubic.shape[1], 3, count))
@@ -44,8 +47,3 @@ def cubic_fields(coordinates: np.ndarray, vectors: np.ndarray, count: int) -> np
     for _ in range(2):  # once more for what rounding leaves
         fields = fields - basis @ (basis.T @ fields)
     return np.ascontiguousarray(np.linalg.qr(fields)[0].T).reshape(count, *points.shape)
-
-
-def _rigid(points: np.ndarray) -> list[np.ndarray]:
-    axes = np.eye(3)
-    return [np.broadcast_to(axis, points.shape) for axis in axes] + [np.cross(axis, points) for axis in axes]
