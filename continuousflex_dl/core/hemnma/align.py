@@ -134,7 +134,8 @@ class Aligner:
         travel = max(reference.radius, 10.0) * math.radians(settings.angular_step)
         self.search_radius = max(4, min(self.radius, int(length / (1.5 * travel))))
         self.stages = self._stages()
-        self.blobs = reference.coarsened(0.65 * length / self.radius)
+        # between these, and between atoms, the logarithm of a faint posterior differs alike to a few tenths
+        self.blobs = reference.coarsened(0.5 * length / self.radius)
         self.prior = prior
         self.memory_bytes = settings.memory_bytes or _working_bytes(reference.coordinates.device)
         self.shifts = shift_grid(settings.max_shift_px, max(1.0, box / (3.3 * self.search_radius)))
@@ -314,7 +315,7 @@ class Aligner:
         seen = observation.inner(last.radius)
         refiner = Refiner(last.reference, seen, self.prior)
         ends, parts = [], []
-        for index in self._chunks(refiner, posterior.best):
+        for index in self._chunks(refiner.bytes_per_hypothesis, posterior.best):
             end, here = refiner.refine_to(posterior.best.take(index), last.iterations)
             ends.append(end)
             parts.append(refiner.covariance(end, here))
@@ -327,15 +328,14 @@ class Aligner:
         gain = refiner.gain(best, variance).cpu().numpy()
         faint = torch.as_tensor(np.flatnonzero((angle_std > FAINT_DEG) | (gain < FAINT_GAIN))).to(best.image)
         if sample and len(faint):
-            # samples are compared with each other only, and blobs tell them apart as well as atoms
-            blobs = Refiner(self.blobs, seen, self.prior)
+            blobs = Refiner(self.blobs, seen, self.prior, dtype=self.settings.dtype)
             found = sample_posterior(
                 blobs,
                 answer.take(faint),
                 covariance[faint],
                 variance[faint],
                 math.radians(NEAR_DEG),
-                partial(self._chunks, blobs),
+                partial(self._chunks, blobs.bytes_per_sample),
             )
             answer = answer.moved(torch.zeros_like(posterior.offset).index_copy(0, faint, found.offset))
             covariance = covariance.index_copy(0, faint, found.covariance)
@@ -345,13 +345,14 @@ class Aligner:
         alone = posterior.alone.cpu().numpy()
         return Result.of(answer, covariance, score, confidence, alone, converged, self.pixel_size)
 
-    def _chunks(self, refiner: Refiner, h: Hypotheses) -> tuple[Tensor, ...]:
-        size = max(1, self.memory_bytes // refiner.bytes_per_hypothesis)
+    def _chunks(self, bytes_each: int, h: Hypotheses) -> tuple[Tensor, ...]:
+        size = max(1, self.memory_bytes // bytes_each)
         return torch.arange(len(h), device=h.image.device).split(size)
 
     def _in_chunks(self, refiner: Refiner, h: Hypotheses, iterations: int) -> Hypotheses:
         # on the way a tenth of a unit of log-likelihood decides nothing; the last stage goes on to a hundredth
-        return Hypotheses.join([refiner.refine(h.take(part), iterations, 0.1) for part in self._chunks(refiner, h)])
+        parts = self._chunks(refiner.bytes_per_hypothesis, h)
+        return Hypotheses.join([refiner.refine(h.take(part), iterations, 0.1) for part in parts])
 
 
 def _working_bytes(device: torch.device) -> int:

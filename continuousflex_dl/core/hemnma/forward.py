@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..imaging.gaussian import form_factor, harmonics
+from ..imaging.gaussian import form_factor, harmonic_table, interpolated_harmonics, nearest_harmonics
 from ..imaging.quadrants import Quadrants
 from .observation import Observation
 from .reference import Reference
@@ -29,7 +29,7 @@ class Forward:
     slopes
         Reference that the derivatives are taken from; None for the same.
     dtype
-        Of the matrix products of the derivatives, float32 or bfloat16.
+        Of the matrix products of the derivatives and of `rough_model`, float32 or bfloat16.
     """
 
     def __init__(
@@ -54,6 +54,12 @@ class Forward:
         self.shell = self.quadrants.spread(disc.shell, disc).flatten().repeat(2)  # (4 K' K')
 
     @property
+    def bytes_per_rough_model(self) -> int:
+        """Working memory of `rough_model` for one hypothesis: harmonics, one of them weighted, and sums."""
+        columns = 2 * (self.quadrants.radius + 1)
+        return 3 * self.dtype.itemsize * self.reference.n_atoms * columns + 4 * 4 * columns**2
+
+    @property
     def bytes_per_hypothesis(self) -> int:
         """Working memory of one hypothesis: weighted harmonics, sums, derivatives."""
         columns, modes = 2 * (self.quadrants.radius + 1), self.reference.n_modes
@@ -73,6 +79,15 @@ class Forward:
         """
         out = torch.empty(len(index), 2, *self.transfer.shape[1:], device=rotation.device)
         self._write_model(out, index, rotation, shift_px, amplitudes)
+        return out.flatten(1)
+
+    def rough_model(self, index: Tensor, rotation: Tensor, shift_px: Tensor, amplitudes: Tensor) -> Tensor:
+        """As `model`, in a third of the time, to about half a percent: not smooth enough to take derivatives of."""
+        x, y, _ = self._positions(self.reference, rotation, amplitudes).unbind(-1)
+        x_waves, y_waves = self._rough_harmonics(x, y, shift_px)
+        y_waves *= self.reference.weights.to(self.dtype)[:, None]
+        out = torch.empty(len(index), 2, *self.transfer.shape[1:], device=rotation.device)
+        self._write_sums(out, (y_waves.transpose(-1, -2) @ x_waves).float(), index)
         return out.flatten(1)
 
     def correlation(self, index: Tensor, model: Tensor) -> Tensor:
@@ -112,13 +127,26 @@ class Forward:
         return reference.deformed(amplitudes) @ rotation.transpose(-1, -2) / self.pixel_size  # (h, N, 3) px
 
     def _harmonics(self, x: Tensor, y: Tensor, shift_px: Tensor) -> tuple[Tensor, Tensor]:
+        """Of x and of y (h, N) px: (h, N, 2 K')."""
         radius, box = self.quadrants.radius, self.quadrants.box
-        return harmonics(x + shift_px[:, 0, None], radius, box), harmonics(y + shift_px[:, 1, None], radius, box)
+        table = harmonic_table(radius, box, torch.float32, x.device)
+        x_waves = interpolated_harmonics(x + shift_px[:, 0, None], table, box)
+        return x_waves, interpolated_harmonics(y + shift_px[:, 1, None], table, box)
+
+    def _rough_harmonics(self, x: Tensor, y: Tensor, shift_px: Tensor) -> tuple[Tensor, Tensor]:
+        """As `_harmonics`, in the format of the products."""
+        radius, box = self.quadrants.radius, self.quadrants.box
+        table = harmonic_table(radius, box, self.dtype, x.device)
+        x_waves = nearest_harmonics(x + shift_px[:, 0, None], table, box)
+        return x_waves, nearest_harmonics(y + shift_px[:, 1, None], table, box)
 
     def _write_model(self, out: Tensor, index: Tensor, rotation: Tensor, shift_px: Tensor, amplitudes: Tensor) -> None:
         x, y, _ = self._positions(self.reference, rotation, amplitudes).unbind(-1)
         x_waves, y_waves = self._harmonics(x, y, shift_px)
-        sums = (y_waves * self.reference.weights) @ x_waves.transpose(-1, -2)
+        y_waves *= self.reference.weights[:, None]
+        self._write_sums(out, y_waves.transpose(-1, -2) @ x_waves, index)
+
+    def _write_sums(self, out: Tensor, sums: Tensor, index: Tensor) -> None:
         cc, cs, sc, ss = self.quadrants.parts(sums)
         self.quadrants.fold(cc, -ss, out[:, 0])
         self.quadrants.fold(-cs, -sc, out[:, 1])
@@ -139,10 +167,10 @@ class Forward:
         # displacement of every atom along x and along y: about y and z and by mode; about x and z and by mode
         along_x = torch.cat([torch.stack([z, -y], 1), motion[0]], 1) * reference.weights
         along_y = torch.cat([torch.stack([-z, x], 1), motion[1]], 1) * reference.weights
-        x_waves, y_waves = self._harmonics(x, y, shift_px)
+        waves = self._harmonics if dtype == torch.float32 else self._rough_harmonics
+        columns, rows = waves(x, y, shift_px)
+        rows = rows.transpose(-1, -2).contiguous()[:, None]  # weighting is bound by memory, and faster so
         kx, ky = self.quadrants.waves(x)
-        columns = x_waves.to(dtype).transpose(-1, -2)
-        rows = y_waves.to(dtype)[:, None]
         dx = self._sums(along_x.to(dtype), rows, columns)
         dy = self._sums(along_y.to(dtype), rows, columns)
         dx_cc, dx_cs, dx_sc, dx_ss = (part * kx for part in self.quadrants.parts(dx))

@@ -36,7 +36,9 @@ NOISE_IMAGES = 256  # images that the noise is measured on, spread evenly over t
 CONTRAST_IMAGES = 16  # of these, images whose negative is tried too
 WIDTH_CHANGE = 0.2  # of the width of an atom, as a share
 FIRST_IMAGES = 32  # images that are aligned to measure atom width and model error
-ERROR_IMAGES = 128  # images that the model error is measured on in the end; of 32 it is known to a tenth
+# images that the model error is measured on in the end: of these a factor of 2 is known to 5%, one of 1 to 10%, which
+# decides how sure a faint particle is, so that a factor below the second number is measured on all that were aligned
+ERROR_IMAGES, PLAIN_ERROR = 128, 1.5
 PRIOR_IMAGES = 480  # images that are aligned to learn how the amplitudes are distributed
 _SURE = 0.9  # confidence in a pose found while calibrating from which on it is only refined again, not searched again
 _PORTION = 16  # images that a thread aligns at a time while calibrating: with fewer, it waits for the interpreter
@@ -282,15 +284,21 @@ class Hemnma:
         if not len(self._probes) or not len(chosen):
             return before
         reference, probes = self.reference(before.sigma), self.reference(before.sigma, self._probes)
-        at = _spread(np.arange(len(chosen)), ERROR_IMAGES)
-        inflation, weights = [], []
-        for group in np.unique(self.group[chosen[at]]):
-            members = at[self.group[chosen[at]] == group]
-            pose = self._pose({name: found[name][members] for name in _KNOWN}, group)
-            observation = self.observe(chosen[members], group)
-            inflation.append(probe_inflation(reference, probes, observation, before.prior, *pose, threads=threads))
-            weights.append(len(members))
-        factor = float(np.average(inflation, weights=weights))
+
+        def measured(at: np.ndarray) -> float:
+            inflation, weights = [], []
+            for group in np.unique(self.group[chosen[at]]):
+                members = at[self.group[chosen[at]] == group]
+                pose = self._pose({name: found[name][members] for name in _KNOWN}, group)
+                observation = self.observe(chosen[members], group)
+                inflation.append(probe_inflation(reference, probes, observation, before.prior, *pose, threads=threads))
+                weights.append(len(members))
+            return float(np.average(inflation, weights=weights))
+
+        some = _spread(np.arange(len(chosen)), ERROR_IMAGES)
+        factor = measured(some)
+        if factor < PLAIN_ERROR and len(some) < len(chosen):
+            factor = measured(np.arange(len(chosen)))
         more = (factor / before.inflation) ** 2
         return replace(before, inflation=factor, noise=[[value * more for value in power] for power in before.noise])
 

@@ -55,3 +55,12 @@ def test_a_shift_moves_only_phases(reference, at_truth):
     moved = forward.model(pose[0], pose[1], pose[2] + torch.tensor([1.3, -0.4]), pose[3])
     power = [(values.unflatten(-1, (2, -1)) ** 2).sum(1) for values in (forward.model(*pose), moved)]
     np.testing.assert_allclose(power[1], power[0], rtol=1e-3, atol=1e-3 * float(power[0].max()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_rough_model_is_the_model_to_one_percent(reference, at_truth, dtype):
+    some, pose = at_truth
+    forward = Forward(reference, some.observe(), dtype=dtype)
+    exact, rough = forward.model(*pose), forward.rough_model(*pose)
+    assert float(((rough - exact).norm(dim=-1) / exact.norm(dim=-1)).max()) < 0.01
+    assert not torch.equal(rough, exact)

@@ -2,10 +2,20 @@
 
 import math
 
+import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from continuousflex_dl.core.imaging.fourier import Disc, disc_to_image, image_to_disc
-from continuousflex_dl.core.imaging.gaussian import form_factor, project
+from continuousflex_dl.core.imaging.gaussian import (
+    form_factor,
+    harmonic_table,
+    harmonics,
+    interpolated_harmonics,
+    nearest_harmonics,
+    project,
+)
 from continuousflex_dl.core.simulation.images import rasterise
 
 
@@ -52,3 +62,32 @@ def test_axes_are_y_then_x():
     disc = Disc.make(17, 8)
     model = disc_to_image(project(torch.tensor([4.0]), torch.tensor([0.0]), torch.ones(1), disc), disc)
     assert divmod(int(model.argmax()), 17) == (8, 12)
+
+
+@given(
+    box=st.integers(8, 300),
+    share=st.floats(0.1, 1.0),
+    positions=st.lists(st.floats(-1000.0, 1000.0, width=32), min_size=1, max_size=20),
+)
+def test_looked_up_harmonics_are_those_computed(box, share, positions):
+    """Wherever the atom is: also outside the box, which the waves repeat, and between the last row and the first."""
+    radius = max(1, int(share * ((box - 1) // 2)))
+    table = harmonic_table(radius, box, torch.float32, torch.device("cpu"))
+    x = torch.tensor([positions])
+    exact = harmonics(x.double(), radius, box).transpose(-1, -2)
+    # float32 holds a position of 1000 px to 6e-5 px
+    rounding = 2 * math.pi * radius / box * 2e-4
+    between, nearest = interpolated_harmonics(x, table, box), nearest_harmonics(x, table, box)
+    assert float((between - exact).abs().max()) < 1e-4 + rounding
+    assert float((nearest - exact).abs().max()) < 0.0125 + rounding
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_projections_from_looked_up_harmonics(dtype):
+    points, weights = cloud(n=500, spread=9.0)
+    box, radius = 64, 31
+    exact = (harmonics(points[:, 1], radius, box) * weights) @ harmonics(points[:, 0], radius, box).T
+    table = harmonic_table(radius, box, dtype, torch.device("cpu"))
+    x, y = (nearest_harmonics(points[:, axis], table, box) for axis in (0, 1))
+    found = ((y * weights[:, None].to(dtype)).T @ x).float()
+    assert float((found - exact).norm() / exact.norm()) < 0.01
