@@ -89,7 +89,7 @@ class HemnmaOptions(CommonOptions):
     max_resolution: float | None = MAX_RESOLUTION
     precision: Precision = option(
         "auto",
-        help="Number format of the large matrix products in search and derivatives: float32 (full) or bfloat16 (mixed); auto takes what the processor does best. The answer itself always comes from float32.",
+        help="Number format of the large matrix products in search, derivatives and samples: float32 (full) or bfloat16 (mixed); auto takes what the processor does best. Models and costs that decide the answer are float32; a faint particle's is the mean of its samples.",
         label="Precision",
         advanced=True,
     )
