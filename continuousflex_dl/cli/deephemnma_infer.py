@@ -26,6 +26,7 @@ from .run import Run
 from .shards import run_blocks
 
 if TYPE_CHECKING:
+    from ..core.deephemnma.particles import Particles
     from ..core.deephemnma.predict import Network
 
 _HARMLESS = {"output", "threads", "resume", "overwrite", "verbose", "debug", "device"}
@@ -58,7 +59,7 @@ def run_deephemnma_infer(options: DeephemnmaInferOptions, run: Run) -> None:
     _check_kept(options, table, network.modes)
     ctf = network.record["ctf"] if options.ctf == "trained" else options.ctf
     particles = Particles(table, stack, network.preparation, ctf, device)
-    refinement = _refinement(run, options, table, stack, network, ctf) if options.refine else None
+    refinement = _refinement(run, options, particles, network, ctf) if options.refine else None
     size = options.batch_size or (32 if options.refine else 1024)
     run.say(
         f"{len(table)} particles of {stack.box} px, modes {','.join(map(str, network.modes))}, {network.dtype}, on "
@@ -113,13 +114,15 @@ def _check_kept(options: DeephemnmaInferOptions, table: ParticleTable, modes: tu
 
 
 def _refinement(
-    run: Run, options: DeephemnmaInferOptions, table: ParticleTable, stack: ImageStack, network: Network, ctf: str
+    run: Run, options: DeephemnmaInferOptions, particles: Particles, network: Network, ctf: str
 ) -> Callable[[NDArray[np.int64], Arrays], Arrays]:
+    from ..core.deephemnma.predict import as_arrays
     from ..core.deephemnma.refine import Effort, Refinement
     from ..core.devices import one_core_each
     from ..core.hemnma.align import Settings
-    from ..core.hemnma.pipeline import Hemnma
+    from ..core.hemnma.pipeline import ERROR_IMAGES, PROBES, Hemnma
     from ..core.precision import product_dtype
+    from ..core.space.density import spread_subset
 
     modes = read_modes(_modes_file(options), options.structure)
     if modes.n_atoms != network.record["n_atoms"]:
@@ -128,22 +131,24 @@ def _refinement(
             f"{network.record['n_atoms']}; give the modes of the training"
         )
     run.add_input(_modes_file(options))
+    others = [int(number) for number in modes.indices if number not in network.modes]
     hemnma = Hemnma(
-        table,
-        stack,
+        particles.table,
+        particles.stack,
         modes.select(network.modes),
         Settings(
-            max_shift_px=largest_shift_px(None, stack),
+            max_shift_px=largest_shift_px(None, particles.stack),
             symmetry=network.record["symmetry"],
             dtype=product_dtype(network.device, options.precision),
         ),
+        probes=modes.select(others[-PROBES:]) if others else None,
         ctf_choice=ctf,
         invert_contrast=network.preparation.invert,
         device=network.device,
     )
     record = network.record
     with run.stage("calibrate"), one_core_each():
-        return Refinement(
+        refinement = Refinement(
             hemnma,
             record["images"]["sigma"],
             record["amplitude_mean"],
@@ -151,6 +156,12 @@ def _refinement(
             Effort(skip_deg=options.refine_above or 0.0, search_deg=options.search_above),
             options.estimate,
         )
+        if options.estimate == "all":
+            rows = spread_subset(len(particles.table), ERROR_IMAGES)
+            factor = refinement.measure_error(rows, as_arrays(network.predict_rows(particles, rows)), run.threads)
+            run.result(error_factor=round(factor, 3))
+            run.say(f"amplitude errors after refinement {factor:.1f} times those of the noise alone")
+    return refinement
 
 
 def _modes_file(options: DeephemnmaInferOptions) -> str:

@@ -82,6 +82,7 @@ def test_refined_predictions_come_nearer(model, tiny, tmp_path, cflex):
     assert ended.code == 0
     results = json.loads((tmp_path / "r" / "run.json").read_text())["results"]
     assert sum(results[name] for name in ("as_predicted", "polished", "refined", "searched")) == 24
+    assert 1.0 <= results["error_factor"] < 2.0
     evaluation = ["--modes", tiny.modes, "-o", tmp_path / "e"]
     assert cflex("evaluate", tmp_path / "r" / "predictions.star", tiny.truth, *evaluation).code == 0
     figures = json.loads((tmp_path / "e" / "metrics.json").read_text())

@@ -79,6 +79,24 @@ class Refinement:
         spread = np.asarray(covariance) + 1e-6 * np.eye(len(mean)) * max(float(np.trace(np.asarray(covariance))), 1.0)
         hemnma.use(replace(measured, sigma=sigma, mean=list(mean), covariance=spread.tolist()))
 
+    def measure_error(self, rows: NDArray[np.int64], found: Arrays, threads: int = 1) -> float:
+        """Measure the model error on some particles and count it as noise from now on; not where something is held.
+
+        Parameters
+        ----------
+        rows, found
+            See `__call__`; to be spread evenly over the table.
+        threads
+            That work side by side.
+
+        Returns
+        -------
+        How much larger errors are than noise alone would make them.
+        """
+        refined = self(rows, found)
+        ok = refined["converged"] & (refined["refined"] > 0)
+        return self.hemnma.correct(rows[ok], {name: values[ok] for name, values in refined.items()}, threads)
+
     def __call__(self, rows: NDArray[np.int64], found: Arrays) -> Arrays:
         """Refined results of some particles.
 

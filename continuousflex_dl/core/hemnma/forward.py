@@ -3,7 +3,7 @@
 The sum over atoms is a matrix product of harmonics of x and of y (`core.imaging.gaussian`). The model takes one such
 product, its derivatives 4 + 2 M more, so these decide the cost. They need not be as fine as the model: derivatives only
 say which way to go, and where the model is right the minimum is. They are taken from a coarser reference (blobs of
-atoms), and where the processor is faster at it, in bfloat16. So are models of samples, which are weighed, not descended.
+atoms), and where the processor is faster at it, in bfloat16; so are the models of samples, which are only weighed.
 """
 
 from __future__ import annotations

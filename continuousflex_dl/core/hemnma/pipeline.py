@@ -277,6 +277,28 @@ class Hemnma:
             mirrored=float(np.mean(shares)) if shares else None,
         )
 
+    def correct(self, chosen: np.ndarray, found: dict[str, np.ndarray], threads: int = 1) -> float:
+        """Measure the model error on particles that were aligned elsewhere, and count it as noise from now on.
+
+        Parameters
+        ----------
+        chosen
+            (n,) of the table.
+        found
+            Of each, as in `core.hemnma.result.Result`.
+        threads
+            That work side by side.
+
+        Returns
+        -------
+        How much larger errors are than noise alone would make them.
+        """
+        if self.calibration is None:
+            raise RuntimeError("calibrate comes first")
+        calibration = self._corrected(self.calibration, chosen, found, threads)
+        self.use(calibration)
+        return calibration.inflation
+
     def _corrected(
         self, before: Calibration, chosen: np.ndarray, found: dict[str, np.ndarray], threads: int
     ) -> Calibration:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -85,3 +86,25 @@ def learned(labelled, tmp_path_factory):
     model, _ = labelled.train(prepared, folder, 200)
     calibrate_and_write(folder, prepared, model, labelled.table, torch.float32)
     return folder, Network.read(folder, CPU)
+
+
+@pytest.fixture
+def predicted():
+    """Makes predictions that are off by so many degrees and Å."""
+
+    def make(table, angle_deg, amplitude):
+        generator = np.random.default_rng(0)
+        count = len(table)
+        amplitudes = np.stack([table.amplitudes[mode] for mode in (7, 8)], 1)
+        return {
+            "euler_deg": table.euler_deg + generator.normal(scale=angle_deg, size=(count, 3)),
+            "shift_angst": table.shift_angst + generator.normal(scale=0.5, size=(count, 2)),
+            "amplitudes": amplitudes + generator.normal(scale=amplitude, size=(count, 2)),
+            "amplitude_std": np.full((count, 2), amplitude),
+            "angle_std_deg": np.full(count, angle_deg),
+            "shift_std_angst": np.full(count, 0.5),
+            "confidence": np.ones(count),
+            "converged": np.ones(count, dtype=bool),
+        }
+
+    return make

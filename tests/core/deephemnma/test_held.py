@@ -22,23 +22,6 @@ def refinement(labelled):
     return make
 
 
-def predicted(table, angle_deg, amplitude):
-    """Predictions that are off by this much."""
-    generator = np.random.default_rng(0)
-    count = len(table)
-    amplitudes = np.stack([table.amplitudes[mode] for mode in (7, 8)], 1)
-    return {
-        "euler_deg": table.euler_deg + generator.normal(scale=angle_deg, size=(count, 3)),
-        "shift_angst": table.shift_angst + generator.normal(scale=0.5, size=(count, 2)),
-        "amplitudes": amplitudes + generator.normal(scale=amplitude, size=(count, 2)),
-        "amplitude_std": np.full((count, 2), amplitude),
-        "angle_std_deg": np.full(count, angle_deg),
-        "shift_std_angst": np.full(count, 0.5),
-        "confidence": np.ones(count),
-        "converged": np.ones(count, dtype=bool),
-    }
-
-
 def amplitude_error(table, found):
     truth = np.stack([table.amplitudes[mode] for mode in (7, 8)], 1)
     return np.abs(found["amplitudes"] - truth).mean()
@@ -50,7 +33,7 @@ def axis_error(table, found):
     return axis_distance_deg(matrix_from_euler(found["euler_deg"]), matrix_from_euler(table.euler_deg)).mean()
 
 
-def test_amplitudes_at_given_poses(refinement):
+def test_amplitudes_at_given_poses(refinement, predicted):
     table, refine = refinement("amplitudes")
     start = predicted(table, 5.0, 25.0)
     found = refine(np.arange(12), start)
@@ -61,7 +44,7 @@ def test_amplitudes_at_given_poses(refinement):
     assert (found["angle_std_deg"] == 0).all()
 
 
-def test_poses_of_given_conformations(refinement):
+def test_poses_of_given_conformations(refinement, predicted):
     table, refine = refinement("poses")
     start = predicted(table, 5.0, 25.0)
     found = refine(np.arange(12), start)
@@ -71,7 +54,7 @@ def test_poses_of_given_conformations(refinement):
 
 
 @pytest.mark.parametrize(("error_deg", "work"), [(5.0, 1), (7.0, 2)])
-def test_all_together_beats_the_prediction(refinement, error_deg, work):
+def test_all_together_beats_the_prediction(refinement, predicted, error_deg, work):
     table, refine = refinement("all")
     start = predicted(table, error_deg, 25.0)
     found = refine(np.arange(12), start)
