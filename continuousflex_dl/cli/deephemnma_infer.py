@@ -59,12 +59,12 @@ def run_deephemnma_infer(options: DeephemnmaInferOptions, run: Run) -> None:
     _check_kept(options, table, network.modes)
     ctf = network.record["ctf"] if options.ctf == "trained" else options.ctf
     particles = Particles(table, stack, network.preparation, ctf, device)
-    refinement = _refinement(run, options, particles, network, ctf) if options.refine else None
-    size = options.batch_size or (32 if options.refine else 1024)
     run.say(
         f"{len(table)} particles of {stack.box} px, modes {','.join(map(str, network.modes))}, {network.dtype}, on "
         f"{device}, {run.threads} thread(s)".replace("torch.", "")
     )
+    refinement = _refinement(run, options, particles, network, ctf) if options.refine else None
+    size = options.batch_size or (32 if options.refine else 1024)
     fingerprint = {name: value for name, value in options.model_dump(mode="json").items() if name not in _HARMLESS}
     fingerprint |= {"weights": network.record["weights"], "cflex": __version__, "number format": str(network.dtype)}
     fingerprint["particles file"] = Path(options.particles).stat().st_size
@@ -158,7 +158,9 @@ def _refinement(
         )
         if options.estimate == "all":
             rows = spread_subset(len(particles.table), ERROR_IMAGES)
-            factor = refinement.measure_error(rows, as_arrays(network.predict_rows(particles, rows)), run.threads)
+            found = as_arrays(network.predict_rows(particles, rows))
+            with run.progress("calibrate", "particles") as progress:
+                factor = refinement.measure_error(rows, found, threads=run.threads, progress=progress)
             run.result(error_factor=round(factor, 3))
             run.say(f"amplitude errors after refinement {factor:.1f} times those of the noise alone")
     return refinement

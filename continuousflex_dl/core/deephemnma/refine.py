@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,11 +20,13 @@ from ..hemnma.posterior import NEAR_DEG, summarise
 from ..hemnma.refine import Hypotheses, Refiner
 from ..hemnma.result import Result, angle_std_deg
 from ..imaging.rotations import turn
+from ..progress import Progress, silent
 from .held import AMPLITUDES, POSES, refine_held
 
 Arrays = dict[str, NDArray]
 _KEPT = 4  # hypotheses of an image that go on to full resolution
 _LAST_STEPS = 3
+_PORTION = 16  # particles that a thread refines at a time while the model error is measured
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,9 @@ class Refinement:
         spread = np.asarray(covariance) + 1e-6 * np.eye(len(mean)) * max(float(np.trace(np.asarray(covariance))), 1.0)
         hemnma.use(replace(measured, sigma=sigma, mean=list(mean), covariance=spread.tolist()))
 
-    def measure_error(self, rows: NDArray[np.int64], found: Arrays, threads: int = 1) -> float:
+    def measure_error(
+        self, rows: NDArray[np.int64], found: Arrays, *, threads: int = 1, progress: Progress = silent
+    ) -> float:
         """Measure the model error on some particles and count it as noise from now on; not where something is held.
 
         Parameters
@@ -88,12 +93,20 @@ class Refinement:
             See `__call__`; to be spread evenly over the table.
         threads
             That work side by side.
+        progress
+            Told of refined particles.
 
         Returns
         -------
         How much larger errors are than noise alone would make them.
         """
-        refined = self(rows, found)
+        portions = np.array_split(np.arange(len(rows)), max(1, len(rows) // _PORTION))
+        parts: list[Arrays] = []
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            for part in pool.map(lambda at: self(rows[at], {name: v[at] for name, v in found.items()}), portions):
+                parts.append(part)
+                progress(sum(len(done["refined"]) for done in parts), len(rows))
+        refined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         ok = refined["converged"] & (refined["refined"] > 0)
         return self.hemnma.correct(rows[ok], {name: values[ok] for name, values in refined.items()}, threads)
 
