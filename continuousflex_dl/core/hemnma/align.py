@@ -35,6 +35,9 @@ from .templates import Templates, search, shift_grid
 # particle that makes its image more probable by less than this factor (a logarithm; predicted errors of amplitudes are
 # 1.5 times too small at 62, 1.2 times at 133, 1.1 times at 222)
 FAINT_DEG, FAINT_GAIN = 4.0, 150.0
+# an image whose poses that were refined leave this much doubt is searched again, with so many times as many hypotheses:
+# where the reference follows a conformation badly, the right orientation may come late in the search
+DOUBTFUL, _WIDER = 0.9, 4
 WORKING_BYTES = 96 << 20  # of one refinement chunk on a CPU: with less, two threads wait for the interpreter
 
 
@@ -189,14 +192,23 @@ class Aligner:
 
     def align(self, observation: Observation, *, sample: bool = True) -> Result:
         """Search globally and refine a block of images on the disc of radius `self.radius`; `sample`: see `refine`."""
-        found = search(self.prepare(), observation.inner(self.search_radius), self.shifts, self.settings.hypotheses)
+        posterior = self._searched(observation)
+        doubtful = torch.nonzero(posterior.share < DOUBTFUL).flatten()
+        if len(doubtful):
+            posterior = posterior.revised(doubtful, self._searched(observation.take(doubtful), _WIDER))
+        result = self._finish(observation, posterior, sample)
+        inside = (np.abs(result.shift_angst) <= (1.5 * self.settings.max_shift_px + 1) * self.pixel_size).all(axis=1)
+        return replace(result, converged=result.converged & inside)
+
+    def _searched(self, observation: Observation, wider: int = 1) -> Posterior:
+        """Of a global search that keeps `wider` times as many hypotheses."""
+        keep = wider * self.settings.hypotheses
+        found = search(self.prepare(), observation.inner(self.search_radius), self.shifts, keep)
         index, chosen = torch.nonzero(worth_refining(found.gain), as_tuple=True)
         h = Hypotheses.start(
             index, found.rotation[index, chosen], found.shift_px[index, chosen], found.amplitudes[index, chosen]
         )
-        result = self.refine(observation, h, sample=sample)
-        inside = (np.abs(result.shift_angst) <= (1.5 * self.settings.max_shift_px + 1) * self.pixel_size).all(axis=1)
-        return replace(result, converged=result.converged & inside)
+        return self._narrowed(observation, h, wider)
 
     def align_locally(
         self,
@@ -297,6 +309,10 @@ class Aligner:
             Explore the posterior of faint particles, see `core.hemnma.sampling`; without it their predicted errors and
             confidence are too good.
         """
+        return self._finish(observation, self._narrowed(observation, h), sample)
+
+    def _narrowed(self, observation: Observation, h: Hypotheses, wider: int = 1) -> Posterior:
+        """Refine hypotheses through all stages but the last, and weigh what is left."""
         images = len(observation)
         rivals = entered = h
         for stage in self.stages[:-1]:
@@ -305,10 +321,10 @@ class Aligner:
             h = within_margin(self._in_chunks(refiner, h, stage.iterations), refiner.power, images, stage.margin)
             if stage is self.stages[-3]:
                 rivals = best_distinct(h, images, len(h), self.reference, stage.within_angst)
-            h = best_distinct(h, images, stage.keep, self.reference, stage.within_angst)
+            h = best_distinct(h, images, wider * stage.keep, self.reference, stage.within_angst)
             if stage is self.stages[-3]:
                 entered = h
-        return self._finish(observation, summarise(h, rivals, entered, images), sample)
+        return summarise(h, rivals, entered, images)
 
     def _finish(self, observation: Observation, posterior: Posterior, sample: bool) -> Result:
         last = self.stages[-1]

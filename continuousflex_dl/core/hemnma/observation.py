@@ -39,6 +39,10 @@ class Observation:
         disc = self.disc.inner(radius)
         return replace(self, disc=disc, data=self.data[:, : len(disc)], transfer=self.transfer[:, : len(disc)])
 
+    def take(self, index: Tensor) -> Observation:
+        """Some of the images."""
+        return replace(self, data=self.data[index], transfer=self.transfer[index])
+
     def __len__(self) -> int:
         return len(self.data)
 

@@ -40,6 +40,17 @@ class Posterior:
     alone: Tensor
     share: Tensor
 
+    def revised(self, index: Tensor, other: Posterior) -> Posterior:
+        """With the answers of another one for some of the images, whose positions are given."""
+        every = torch.arange(len(self.share), device=index.device)
+        kept = self.best.take(every[~torch.isin(every, index)])
+        best = Hypotheses.join([kept, replace(other.best, image=index[other.best.image])])
+        new = {
+            name: getattr(self, name).index_copy(0, index, getattr(other, name))
+            for name in ("offset", "spread", "alone", "share")
+        }
+        return Posterior(best.take(torch.argsort(best.image)), **new)
+
     def mean(self) -> Hypotheses:
         """The best hypothesis moved to the mean of the region."""
         return self.best.moved(self.offset)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from continuousflex_dl.core.conventions import matrix_from_euler
+from continuousflex_dl.core.hemnma import align
 from continuousflex_dl.core.hemnma.align import Aligner, Settings
 from continuousflex_dl.core.hemnma.prior import AmplitudePrior
 from continuousflex_dl.core.hemnma.refine import Hypotheses, Refiner
@@ -119,3 +120,20 @@ def test_odd_boxes_and_single_modes(model, scene):
     aligner = Aligner(single, AmplitudePrior.wide(np.array([1.0]), 30.0), 41, PIXEL, Settings(max_shift_px=4))
     assert aligner.conformations().shape == (3, 1)
     assert torch.isfinite(aligner.prepare().coefficients).all()
+
+
+def test_an_image_that_stays_in_doubt_is_searched_with_more_hypotheses(reference, scene, monkeypatch):
+    """And only that one: its answer is that of a wider search, all others keep theirs."""
+    some = scene(count=24, snr=0.1, seed=6)
+
+    def aligned(hypotheses, doubtful):
+        aligner = Aligner(reference, PRIOR, BOX, PIXEL, Settings(max_shift_px=5, hypotheses=hypotheses))
+        monkeypatch.setattr(align, "DOUBTFUL", doubtful)
+        return aligner.align(some.observe(radius=aligner.radius), sample=False)
+
+    few, many, again = aligned(8, 0.0), aligned(32, 0.0), aligned(8, 0.9)
+    changed = np.abs(again.amplitudes - few.amplitudes).max(1) > 0.5
+    assert 4 <= changed.sum() <= 16
+    np.testing.assert_allclose(again.amplitudes[changed], many.amplitudes[changed], atol=0.5)
+    assert few.confidence[changed].max() < 0.9
+    assert (some.rotation_error_deg(again.euler_deg) > 15).sum() < (some.rotation_error_deg(few.euler_deg) > 15).sum()
