@@ -47,7 +47,10 @@ def result(output):
 
 
 def block_files(output):
-    return sorted((output / "blocks").glob("*.blocks"))
+    try:
+        return sorted((output / "blocks").glob("*.blocks"))
+    except FileNotFoundError:  # removed by the run that has just ended, while they were listed
+        return []
 
 
 def blocks(output):
