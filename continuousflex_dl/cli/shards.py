@@ -11,6 +11,7 @@ from ..core.io.block_files import Arrays
 from ..core.io.blocks import BlockStore
 from ..core.progress import Progress
 from .run import Run
+from .stopping import asked_to_stop, stop_as_asked
 
 _PAUSE_S = 0.3
 
@@ -36,23 +37,38 @@ def run_blocks(run: Run, store: BlockStore, work: Callable[[int, int], Arrays], 
     """
     from ..core.devices import one_core_each  # torch is slow to import
 
-    with one_core_each():
+    # an exception out of the handler of a signal may come while a lock is taken, which then is never released
+    with one_core_each(), asked_to_stop() as asked:
+
+        def check() -> None:
+            if asked:
+                stop_as_asked(asked)
+
         if run.crew is None:
-            store.run(work, threads=run.threads, progress=progress)
-            return
-        shares = _Shares(run, store, work, progress)
-        shares.do(range(run.place.rank, len(store), run.place.size))
-        if run.place.leads:
-            shares.finish()
+            store.run(work, threads=run.threads, progress=progress, check=check)
+        else:
+            shares = _Shares(run, store, work, progress, check)
+            shares.do(range(run.place.rank, len(store), run.place.size))
+            if run.place.leads:
+                shares.finish()
+        check()
 
 
 class _Shares:
     """The share of one process, and the count of what all have done."""
 
-    def __init__(self, run: Run, store: BlockStore, work: Callable[[int, int], Arrays], progress: Progress) -> None:
+    def __init__(
+        self,
+        run: Run,
+        store: BlockStore,
+        work: Callable[[int, int], Arrays],
+        progress: Progress,
+        check: Callable[[], None],
+    ) -> None:
         if run.crew is None:
             raise ValueError("a process on its own has no share")
         self._run, self._crew, self._store, self._work, self._progress = run, run.crew, store, work, progress
+        self._check = check
         self._before = store.total - store.items(store.missing())
         self._own = 0  # items finished by this process
 
@@ -66,9 +82,11 @@ class _Shares:
             self._crew.tell(done=self._own)
             self._show()
 
-        self._store.run(
-            self._work, threads=self._run.threads, progress=report, blocks=open_blocks, check=self._crew.check
-        )
+        self._store.run(self._work, threads=self._run.threads, progress=report, blocks=open_blocks, check=self._both)
+
+    def _both(self) -> None:
+        self._check()
+        self._crew.check()
 
     def finish(self) -> None:
         """Wait until every other process has ended or is lost, and do what is missing of their blocks."""
@@ -76,6 +94,7 @@ class _Shares:
         over: set[int] = set()
         while len(over) < self._run.place.size - 1:
             time.sleep(_PAUSE_S)
+            self._check()
             self._show()
             new = {rank: (sign, reason) for rank, sign, reason in self._crew.others() if reason and rank not in over}
             if not new:
